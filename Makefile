@@ -1,0 +1,44 @@
+# One verb each. `make demo` and `make test` set up everything they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+FILE ?=
+# pytest-xdist's workers; two cores are what we design for.
+JOBS ?= 2
+
+.PHONY: help setup demo test check proto bench clean
+help:            ## what the verbs do
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
+
+setup: $(STAMP)  ## a virtual environment with Ottla (editable) and the development tools
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Ottla needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a minute the first time) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+demo: setup      ## three nodes, a file streamed through, the leader killed; FILE=... to choose the file
+	@$(BIN)/ottla demo $(if $(FILE),--file "$(FILE)")
+
+test: setup      ## all tests
+	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
+
+check: setup     ## lint, types, import contracts, buf lint, tidy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/pytest -q tests/tidy
+
+proto: setup     ## generate ottla/v1 from proto/
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. proto/ottla/v1/*.proto
+
+bench: setup     ## the figures of benchmarks/README.md
+	$(BIN)/python -m benchmarks.run
+
+clean:           ## remove everything that setup made
+	rm -rf $(VENV) build *.egg-info
