@@ -1,0 +1,113 @@
+"""Produce: append in one synchronous step, then wait for the replicas. Both doors call it.
+
+`begin` may be called for many requests of one connection in their order before any of them is finished: that is how
+pipelined idempotent producers keep their sequence.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cluster.errors import InvalidRequestError, ReplicasTimedOutError
+from cluster.replication.partition import Appended, Partition
+from storage.disk import Buffer
+from storage.errors import OttlaError
+
+ACKS_NONE, ACKS_LEADER, ACKS_ALL = 0, 1, -1
+
+
+class PartitionBatches(NamedTuple):
+    """Whole record batches for one partition."""
+
+    topic: str
+    partition: int
+    batches: Buffer
+
+
+@dataclass(slots=True)
+class Produced:
+    """What became of one partition's batches. `done` is there while the replicas are waited for."""
+
+    topic: str
+    partition: int
+    error: OttlaError | None = None
+    base_offset: int = -1
+    append_time_ms: int = -1
+    log_start_offset: int = -1
+    name: str = ""
+    done: "asyncio.Future[None] | None" = None
+
+
+class ProduceHandler:
+    """`lookup` finds the partition by topic name and index and raises OttlaError; it is also where authorisation is."""
+
+    def __init__(
+        self,
+        lookup: Callable[[str, int], Partition],
+        request_flush: Callable[[Partition], None],
+        now_ms: Callable[[], int],
+        now_wall_ms: Callable[[], int],
+    ) -> None:
+        self._lookup = lookup
+        self._request_flush = request_flush
+        self._now_ms = now_ms
+        self._now_wall_ms = now_wall_ms
+
+    def begin(self, requests: Sequence[PartitionBatches], acks: int) -> list[Produced]:
+        """Append each partition's batches, or note why not. Never raises for what the world did."""
+        if acks not in (ACKS_NONE, ACKS_LEADER, ACKS_ALL):
+            error = InvalidRequestError(f"acks {acks} is not one of -1 (all), 0, 1")
+            return [Produced(each.topic, each.partition, error) for each in requests]
+        return [self._append(each, acks) for each in requests]
+
+    def _append(self, request: PartitionBatches, acks: int) -> Produced:
+        produced = Produced(request.topic, request.partition)
+        try:
+            partition = self._lookup(request.topic, request.partition)
+            appended: Appended = partition.append_as_leader(
+                request.batches,
+                acks_all=acks == ACKS_ALL,
+                now_wall_ms=self._now_wall_ms(),
+                now_ms=self._now_ms(),
+            )
+            self._request_flush(partition)
+            if acks == ACKS_ALL:
+                produced.done = partition.committed(appended)
+        except OttlaError as error:
+            produced.error = error
+            return produced
+        produced.name = partition.name
+        produced.base_offset = appended.base_offset
+        produced.append_time_ms = appended.append_time_ms
+        produced.log_start_offset = partition.log.log_start_offset
+        return produced
+
+    @staticmethod
+    async def finish(results: Sequence[Produced], timeout_s: float) -> None:
+        """Wait until every partition's records are committed, or say in `error` why they are not known to be."""
+        waiting = [each for each in results if each.done is not None]
+        if not waiting:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                for each in waiting:
+                    await _settle(each)
+        except TimeoutError:
+            for each in waiting:
+                if each.done is not None and not each.done.done():
+                    each.done.cancel()
+                    each.base_offset = -1
+                    each.error = ReplicasTimedOutError(
+                        f"{each.name}: the in-sync replicas did not confirm within {timeout_s:.1f} s; the records may "
+                        f"still be committed, an idempotent producer can safely send them again"
+                    )
+
+
+async def _settle(produced: Produced) -> None:
+    assert produced.done is not None
+    try:
+        await asyncio.shield(produced.done)
+    except OttlaError as error:
+        produced.error = error
+        produced.base_offset = -1

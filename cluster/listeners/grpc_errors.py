@@ -1,0 +1,70 @@
+"""OttlaError on the wire: `ottla.v1.Error` in results, status with google.rpc details for whole calls."""
+
+from typing import NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status.rpc_status import to_status
+
+from ottla.v1 import common_pb2 as pb
+from storage.errors import ErrorCode, OttlaError
+
+DOMAIN = "ottla"
+RETRY_AFTER_MS = 20
+
+_STATUS = {
+    ErrorCode.OFFSET_OUT_OF_RANGE: grpc.StatusCode.OUT_OF_RANGE,
+    ErrorCode.CORRUPT_MESSAGE: grpc.StatusCode.DATA_LOSS,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: grpc.StatusCode.NOT_FOUND,
+    ErrorCode.UNKNOWN_TOPIC_ID: grpc.StatusCode.NOT_FOUND,
+    ErrorCode.VOTER_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorCode.BROKER_ID_NOT_REGISTERED: grpc.StatusCode.NOT_FOUND,
+    ErrorCode.TOPIC_ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    ErrorCode.DUPLICATE_VOTER: grpc.StatusCode.ALREADY_EXISTS,
+    ErrorCode.REQUEST_TIMED_OUT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    ErrorCode.MESSAGE_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.KAFKA_STORAGE_ERROR: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+def status_code(error: OttlaError) -> grpc.StatusCode:
+    """The gRPC status that fits: what may be retried is UNAVAILABLE, what the caller did is INVALID_ARGUMENT."""
+    found = _STATUS.get(error.code)
+    if found is not None:
+        return found
+    if error.retriable:
+        return grpc.StatusCode.UNAVAILABLE
+    if error.code == ErrorCode.UNKNOWN_SERVER_ERROR:
+        return grpc.StatusCode.INTERNAL
+    return grpc.StatusCode.INVALID_ARGUMENT
+
+
+def to_proto(error: OttlaError, leader: pb.LeaderHint | None = None) -> pb.Error:
+    """The error of one partition, topic or resource."""
+    return pb.Error(
+        code=pb.ErrorCode.ValueType(max(error.code.value, 0)),
+        message=str(error),
+        retriable=error.retriable,
+        retry_after_ms=RETRY_AFTER_MS if error.retriable else 0,
+        leader=leader,
+    )
+
+
+async def abort(context: "grpc.aio.ServicerContext[object, object]", error: OttlaError) -> NoReturn:
+    """End a unary call with status and details."""
+    details = [_pack(ErrorInfo(reason=error.code.name, domain=DOMAIN))]
+    if error.retriable:
+        details.append(_pack(RetryInfo(retry_delay=Duration(nanos=RETRY_AFTER_MS * 1_000_000))))
+    rich = to_status(Status(code=status_code(error).value[0], message=str(error), details=details))
+    await context.abort(rich.code, rich.details or "", rich.trailing_metadata or ())
+    raise AssertionError("abort does not return")
+
+
+def _pack(message: ErrorInfo | RetryInfo) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed

@@ -1,0 +1,1 @@
+"""How nodes talk to each other: the seam, and gRPC behind it."""

@@ -1,0 +1,253 @@
+"""One replica on this broker: its log, its role, and who waits for it.
+
+Check and append are one step: between asking the state and adding to the log there is no `await` (DESIGN.md).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from cluster.errors import (
+    FencedLeaderEpochError,
+    NotEnoughReplicasError,
+    NotLeaderError,
+    UnknownLeaderEpochError,
+)
+from cluster.replication.partition_state import LeaderState
+from storage.disk import Buffer
+from storage.errors import LogOfflineError, OffsetOutOfRangeError
+from storage.partition_log import PartitionLog
+
+
+class TopicIdPartition(NamedTuple):
+    """A partition's identity: a topic's name may be given again, its id never is (KAFKA-12257)."""
+
+    topic_id: UUID
+    partition: int
+
+
+@dataclass(slots=True)
+class FollowerState:
+    """One leader epoch seen from a follower. leader_id is -1 while there is no leader."""
+
+    leader_id: int
+    leader_epoch: int
+    high_watermark: int
+
+
+class Appended(NamedTuple):
+    """Where records went: [base_offset, end_offset), in the leader epoch that took them."""
+
+    base_offset: int
+    end_offset: int
+    append_time_ms: int
+    leader_epoch: int
+
+
+class Waiter(NamedTuple):
+    """A produce request that waits for the high watermark to reach `end_offset`."""
+
+    end_offset: int
+    done: "asyncio.Future[None]"
+
+
+class Partition:
+    """A replica. `on_append` callbacks run when the leader's log grows, `on_commit` when the high watermark moves."""
+
+    def __init__(
+        self, identity: TopicIdPartition, topic: str, log: PartitionLog, node_id: int
+    ) -> None:
+        self.identity = identity
+        self.topic = topic
+        self.log = log
+        self.role: LeaderState | FollowerState = FollowerState(-1, -1, log.log_start_offset)
+        self.on_append: set[Callable[[], None]] = set()
+        self.on_commit: set[Callable[[], None]] = set()
+        self.on_offline: set[Callable[[], None]] = set()
+        self.offline: Exception | None = None
+        self._node_id = node_id
+        self._waiters: deque[Waiter] = deque()
+
+    @property
+    def name(self) -> str:
+        """`topic-partition`, for people."""
+        return f"{self.topic}-{self.identity.partition}"
+
+    @property
+    def high_watermark(self) -> int:
+        """Records below it are on every in-sync replica and may be read."""
+        return self.role.high_watermark
+
+    @property
+    def leader_epoch(self) -> int:
+        """The epoch of the current role."""
+        return self.role.leader_epoch
+
+    def leader(self) -> LeaderState:
+        """The leader's state. Raises NotLeaderError with the leader that is known here."""
+        role = self.role
+        if isinstance(role, LeaderState):
+            return role
+        where = (
+            f"node {role.leader_id} does" if role.leader_id >= 0 else "nobody does at the moment"
+        )
+        raise NotLeaderError(
+            f"node {self._node_id} does not lead {self.name}: {where} (leader epoch {role.leader_epoch})",
+            role.leader_id,
+            role.leader_epoch,
+        )
+
+    def check_epoch(self, leader_epoch: int) -> None:
+        """Compare the epoch a caller knows (KIP-320); -1 is not compared. Raises Fenced/UnknownLeaderEpochError."""
+        if leader_epoch < 0 or leader_epoch == self.role.leader_epoch:
+            return
+        if leader_epoch < self.role.leader_epoch:
+            raise FencedLeaderEpochError(
+                f"{self.name} is at leader epoch {self.role.leader_epoch}, the request at {leader_epoch}: "
+                f"refresh the metadata"
+            )
+        raise UnknownLeaderEpochError(
+            f"{self.name} is at leader epoch {self.role.leader_epoch} on node {self._node_id}, "
+            f"which has not heard of {leader_epoch} yet: try again"
+        )
+
+    def become_leader(self, state: LeaderState) -> None:
+        """Begin a leader epoch. Waiters of an older epoch are told that it is over."""
+        self._fail_waiters(state.leader_epoch, self._node_id)
+        self.role = state
+        self.commit()
+
+    def become_follower(self, leader_id: int, leader_epoch: int) -> None:
+        """Follow a leader (-1: nobody yet), keeping the high watermark."""
+        self._fail_waiters(leader_epoch, leader_id)
+        self.role = FollowerState(leader_id, leader_epoch, self.role.high_watermark)
+        self._wake(self.on_commit)
+
+    def append_as_leader(
+        self, batches: Buffer, *, acks_all: bool, now_wall_ms: int, now_ms: int
+    ) -> Appended:
+        """Check and append in one step. Raises NotLeaderError, NotEnoughReplicasError and what the log raises."""
+        state = self.leader()
+        if acks_all and not state.has_enough_replicas:
+            raise NotEnoughReplicasError(
+                f"{self.name} has {len(state.isr)} in-sync replicas, min.insync.replicas is "
+                f"{state.min_insync_replicas}: nothing was appended; try again when more brokers are up"
+            )
+        end_before = self.log.log_end_offset
+        state.caught_up_when_appending(end_before, now_ms)
+        try:
+            info = self.log.append_as_leader(batches, state.leader_epoch, now_wall_ms)
+        except LogOfflineError as error:
+            if self.log.offline is not None:
+                self.went_offline(error)
+            raise
+        if self.log.log_end_offset > end_before:
+            self._wake(self.on_append)
+        return Appended(info.base_offset, info.end_offset, info.append_time_ms, state.leader_epoch)
+
+    def committed(self, appended: Appended) -> "asyncio.Future[None] | None":
+        """A future that is done once everything below the end offset is committed in the epoch of the append.
+
+        None when it is committed already. It fails with NotLeaderError when the epoch ends first: then the records may
+        or may not survive (KAFKA-20634: a waiter is never completed by another epoch's high watermark).
+        """
+        state = self.leader()
+        if state.leader_epoch != appended.leader_epoch:
+            raise NotLeaderError(
+                f"the leader epoch of {self.name} ended", self._node_id, state.leader_epoch
+            )
+        if state.high_watermark >= appended.end_offset:
+            return None
+        done = asyncio.get_running_loop().create_future()
+        waiter = Waiter(appended.end_offset, done)
+        if self._waiters and self._waiters[-1].end_offset > appended.end_offset:
+            # A duplicate of an earlier batch waits for an earlier offset.
+            self._waiters = deque(
+                sorted((*self._waiters, waiter), key=lambda each: each.end_offset)
+            )
+        else:
+            self._waiters.append(waiter)
+        return done
+
+    def read_committed(self, offset: int, max_bytes: int) -> memoryview:
+        """Whole batches below the high watermark; empty at it. Raises OffsetOutOfRangeError."""
+        if not self.log.log_start_offset <= offset <= self.high_watermark:
+            raise OffsetOutOfRangeError(
+                f"offset {offset} of {self.name} is outside {self.log.log_start_offset} (earliest) to "
+                f"{self.high_watermark} (latest)"
+            )
+        if offset == self.high_watermark:
+            return memoryview(b"")
+        return self.log.read(offset, max_bytes, end_offset=self.high_watermark)
+
+    def flushed(self) -> None:
+        """The log's durable end has moved."""
+        if isinstance(self.role, LeaderState) and self.role.flushed(self.log.flushed_offset):
+            self.commit()
+
+    def follower_saw(self, high_watermark: int) -> None:
+        """The leader's high watermark, as far as this log goes. It never goes back."""
+        role = self.role
+        assert isinstance(role, FollowerState), "a leader has its own high watermark"
+        reached = min(high_watermark, self.log.log_end_offset)
+        if reached > role.high_watermark:
+            role.high_watermark = reached
+            self._wake(self.on_commit)
+
+    def truncate(self, offset: int) -> None:
+        """Cut a follower's log, and with it what the high watermark may claim (after an unclean election only)."""
+        role = self.role
+        assert isinstance(role, FollowerState), "a leader never cuts its log"
+        self.log.truncate_to(offset)
+        role.high_watermark = min(role.high_watermark, offset)
+
+    def restart_at(self, offset: int) -> None:
+        """Throw away a follower's whole log: the leader's begins beyond its end."""
+        role = self.role
+        assert isinstance(role, FollowerState), "a leader never cuts its log"
+        self.log.truncate_fully_and_start_at(offset)
+        role.high_watermark = offset
+
+    def went_offline(self, error: Exception) -> None:
+        """The log is fenced after an IO error: nobody is served from it, and the controller is to hear of it."""
+        self.offline = error
+        self.become_follower(-1, self.role.leader_epoch)
+        self._wake(self.on_offline)
+
+    def commit(self) -> None:
+        """Answer everyone who waited for what is now below the high watermark."""
+        reached = self.role.high_watermark
+        waiters = self._waiters
+        while waiters and waiters[0].end_offset <= reached:
+            done = waiters.popleft().done
+            if not done.done():
+                done.set_result(None)
+        self._wake(self.on_commit)
+
+    def close(self) -> None:
+        """The replica leaves this broker."""
+        self._fail_waiters(self.role.leader_epoch, -1)
+        self.role = FollowerState(-1, self.role.leader_epoch, self.role.high_watermark)
+        self._wake(self.on_commit)
+        self._wake(self.on_append)
+
+    def _fail_waiters(self, leader_epoch: int, leader_id: int) -> None:
+        for waiter in self._waiters:
+            if not waiter.done.done():
+                waiter.done.set_exception(
+                    NotLeaderError(
+                        f"node {self._node_id} lost the leadership of {self.name} before the records were "
+                        f"acknowledged: they may or may not have been kept",
+                        leader_id,
+                        leader_epoch,
+                    )
+                )
+        self._waiters.clear()
+
+    @staticmethod
+    def _wake(callbacks: Iterable[Callable[[], None]]) -> None:
+        for callback in tuple(callbacks):
+            callback()
