@@ -1,0 +1,96 @@
+"""Fetch: read what is committed, or wait for it. Both doors call it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cluster.replication.partition import Partition
+from storage.errors import OttlaError
+
+EMPTY = memoryview(b"")
+
+
+class FetchFrom(NamedTuple):
+    """Where to read one partition. leader_epoch: what the client knows, -1 for nothing."""
+
+    topic: str
+    partition: int
+    offset: int
+    leader_epoch: int
+    max_bytes: int
+
+
+class Fetched(NamedTuple):
+    """Whole batches, of which the first may begin before the offset asked for; `next_offset` follows on the last."""
+
+    topic: str
+    partition: int
+    error: OttlaError | None
+    high_watermark: int = -1
+    log_start_offset: int = -1
+    batches: memoryview = EMPTY
+    next_offset: int = -1
+
+
+class FetchHandler:
+    """`lookup` finds the partition by topic name and index and raises OttlaError; it is also where authorisation is."""
+
+    def __init__(self, lookup: Callable[[str, int], Partition]) -> None:
+        self.lookup = lookup
+
+    def read(self, request: FetchFrom, max_bytes: int) -> Fetched:
+        """One partition, now. Never raises for what the world did."""
+        try:
+            partition = self.lookup(request.topic, request.partition)
+            partition.leader()
+            partition.check_epoch(request.leader_epoch)
+            read = partition.read_committed(request.offset, min(max_bytes, request.max_bytes))
+        except OttlaError as error:
+            return Fetched(request.topic, request.partition, error)
+        return Fetched(
+            request.topic,
+            request.partition,
+            None,
+            partition.high_watermark,
+            partition.log.log_start_offset,
+            read.batches,
+            read.next_offset,
+        )
+
+    async def fetch(
+        self, requests: Sequence[FetchFrom], *, max_wait_s: float, min_bytes: int, max_bytes: int
+    ) -> list[Fetched]:
+        """Read all partitions, waiting up to `max_wait_s` for `min_bytes`. An error or a lost leader ends the wait."""
+        results, found = self._read_all(requests, max_bytes)
+        if found >= min_bytes or max_wait_s <= 0 or any(each.error for each in results):
+            return results
+        moved = asyncio.Event()
+        partitions = [self.lookup(each.topic, each.partition) for each in requests]
+        wake = moved.set
+        for partition in partitions:
+            partition.on_commit.add(wake)
+        try:
+            async with asyncio.timeout(max_wait_s):
+                while found < min_bytes and not any(each.error for each in results):
+                    await moved.wait()
+                    moved.clear()
+                    results, found = self._read_all(requests, max_bytes)
+        except TimeoutError:
+            pass
+        finally:
+            for partition in partitions:
+                partition.on_commit.discard(wake)
+        return results
+
+    def _read_all(self, requests: Sequence[FetchFrom], max_bytes: int) -> tuple[list[Fetched], int]:
+        results = []
+        found = 0
+        for request in requests:
+            # At least one batch in all: a batch larger than the limit must not block its reader for ever.
+            room = max_bytes - found
+            if room <= 0:
+                break
+            result = self.read(request, room)
+            found += len(result.batches)
+            results.append(result)
+        return results, found

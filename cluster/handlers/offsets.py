@@ -1,0 +1,55 @@
+"""ListOffsets: positions by name or by time. Both doors call it."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from cluster.replication.partition import Partition
+from storage.errors import OttlaError
+
+
+class OffsetSpec(Enum):
+    """Which offset is asked for."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    MAX_TIMESTAMP = "max-timestamp"
+    TIMESTAMP = "timestamp"
+
+
+class OffsetFound(NamedTuple):
+    """offset and timestamp_ms are -1 when there is no such record."""
+
+    error: OttlaError | None
+    offset: int = -1
+    timestamp_ms: int = -1
+    leader_epoch: int = -1
+
+
+class OffsetsHandler:
+    """`lookup` finds the partition by topic name and index and raises OttlaError."""
+
+    def __init__(self, lookup: Callable[[str, int], Partition]) -> None:
+        self._lookup = lookup
+
+    def find(self, topic: str, index: int, spec: OffsetSpec, timestamp_ms: int) -> OffsetFound:
+        """Answer from what is committed. Never raises for what the world did."""
+        try:
+            partition = self._lookup(topic, index)
+            epoch = partition.leader().leader_epoch
+            log, committed = partition.log, partition.high_watermark
+            if spec is OffsetSpec.EARLIEST:
+                return OffsetFound(None, log.log_start_offset, -1, epoch)
+            if spec is OffsetSpec.LATEST:
+                return OffsetFound(None, committed, -1, epoch)
+            if spec is OffsetSpec.MAX_TIMESTAMP:
+                found = log.max_timestamp(end_offset=committed)
+            else:
+                found = log.offset_for_timestamp(timestamp_ms, end_offset=committed)
+        except OttlaError as error:
+            return OffsetFound(error)
+        return (
+            OffsetFound(None, *found)
+            if found is not None
+            else OffsetFound(None, leader_epoch=epoch)
+        )
