@@ -156,14 +156,14 @@ class LeaderState:
         self.replicas = tuple(replicas)
         self.isr_state = Committed(frozenset(isr))
         self._keep_followers(now_ms)
-        return self._advance_high_watermark()
+        return self.advance_high_watermark()
 
     def flushed(self, own_end_offset: int) -> bool:
         """The leader's own log is durable up to here. Returns whether the high watermark moved."""
         if own_end_offset <= self.own_end_offset:
             return False
         self.own_end_offset = own_end_offset
-        return self._advance_high_watermark()
+        return self.advance_high_watermark()
 
     def follower_acked(
         self, replica: int, end_offset: int, *, log_end_offset: int, broker_epoch: int, now_ms: int
@@ -181,7 +181,7 @@ class LeaderState:
         progress.end_offset = max(progress.end_offset, end_offset)
         if progress.end_offset >= log_end_offset:
             progress.caught_up_ms = now_ms
-        return self._advance_high_watermark()
+        return self.advance_high_watermark()
 
     def may_join(self) -> int | None:
         """The replica to propose as a new ISR member, if one has caught up and nothing is in flight.
@@ -231,7 +231,7 @@ class LeaderState:
         if partition_epoch != self.partition_epoch or not self.in_flight:
             return False
         self.isr_state = Committed(self.isr)
-        return self._advance_high_watermark()
+        return self.advance_high_watermark()
 
     def caught_up_when_appending(self, log_end_offset: int, now_ms: int) -> None:
         """Called before the log grows: who holds all of it is caught up until now."""
@@ -253,7 +253,7 @@ class LeaderState:
             if replica != self.node_id
         }
 
-    def _advance_high_watermark(self) -> bool:
+    def advance_high_watermark(self) -> bool:
         """The high watermark is the smallest durable end in the maximal ISR, and never goes back.
 
         It stands still while fewer than `min.insync.replicas` are in sync (KIP-966): what one node alone holds

@@ -1,0 +1,136 @@
+"""ISR changes on their way to the controller: proposed in batches, repeated until they are answered.
+
+A proposal is over when the metadata log brings it back, or when the controller definitely refuses it. Silence proves
+nothing, so after a timeout the same proposal is sent again while the partition goes on counting with the maximal ISR.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import structlog
+
+from cluster.replication.partition import Partition, TopicIdPartition
+from cluster.replication.partition_state import LeaderState
+from storage.errors import ErrorCode, OttlaError
+
+log = structlog.get_logger("isr")
+
+RETRY_S = 0.1
+REST_S = 0.3
+MAX_BATCH = 1000
+
+
+class IsrProposal(NamedTuple):
+    """The ISR that a leader wants. members: node id -> the broker epoch that the leader has seen (KIP-903)."""
+
+    identity: TopicIdPartition
+    leader_epoch: int
+    partition_epoch: int
+    members: Mapping[int, int]
+
+
+class IsrAnswer(NamedTuple):
+    """What the controller said of one proposal."""
+
+    identity: TopicIdPartition
+    error: ErrorCode
+
+
+Propose = Callable[[list[IsrProposal]], Awaitable[list[IsrAnswer]]]
+
+
+class IsrProposals:
+    """One task sends what partitions want changed; `propose` asks the controller and raises OttlaError on silence."""
+
+    def __init__(self, propose: Propose) -> None:
+        self._propose = propose
+        self._waiting: dict[TopicIdPartition, tuple[Partition, IsrProposal]] = {}
+        self._resting: dict[TopicIdPartition, None] = {}
+        self._wake = asyncio.Event()
+
+    def consider_join(self, partition: Partition) -> None:
+        """Propose the follower that has become fit to join, if there is one."""
+        state = partition.role
+        if not isinstance(state, LeaderState) or partition.identity in self._resting:
+            return
+        joining = state.may_join()
+        if joining is not None:
+            log.info("replica caught up", partition=partition.name, replica=joining)
+            self._send(partition, state, state.propose_join(joining))
+
+    def consider_leave(self, partition: Partition, lag_time_max_ms: int, now_ms: int) -> None:
+        """Propose to remove members that have fallen behind."""
+        state = partition.role
+        if not isinstance(state, LeaderState):
+            return
+        leaving = state.lagging(partition.log.log_end_offset, lag_time_max_ms, now_ms)
+        if leaving:
+            log.warning("replicas fell behind", partition=partition.name, replicas=sorted(leaving))
+            self._send(partition, state, state.propose_leave(leaving))
+
+    async def run(self) -> None:
+        """Send proposals as they come, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch = list(self._waiting.values())[:MAX_BATCH]
+            current = [
+                (partition, each) for partition, each in batch if _still_wanted(partition, each)
+            ]
+            for _, each in batch:
+                self._waiting.pop(each.identity, None)
+            if current:
+                await self._ask(current)
+            if self._waiting:
+                self._wake.set()
+
+    def _send(self, partition: Partition, state: LeaderState, members: Mapping[int, int]) -> None:
+        self._waiting[partition.identity] = (
+            partition,
+            IsrProposal(partition.identity, state.leader_epoch, state.partition_epoch, members),
+        )
+        self._wake.set()
+
+    async def _ask(self, batch: list[tuple[Partition, IsrProposal]]) -> None:
+        try:
+            answers = await self._propose([each for _, each in batch])
+        except OttlaError as error:
+            log.info("the controller did not answer an ISR proposal", reason=str(error))
+            self._again(batch)
+            await asyncio.sleep(RETRY_S)
+            return
+        refused = {answer.identity: answer.error for answer in answers if answer.error}
+        for partition, proposal in batch:
+            error = refused.get(proposal.identity)
+            state = partition.role
+            if error is not None and isinstance(state, LeaderState):
+                log.info("ISR proposal refused", partition=partition.name, error=error.name)
+                if state.proposal_refused(proposal.partition_epoch):
+                    partition.commit()
+                self._rest(partition)
+
+    def _rest(self, partition: Partition) -> None:
+        """After a refusal, ask again only after a while: the reason (a fenced broker, say) needs time to go."""
+        self._resting[partition.identity] = None
+
+        def rested() -> None:
+            self._resting.pop(partition.identity, None)
+            self.consider_join(partition)
+
+        asyncio.get_running_loop().call_later(REST_S, rested)
+
+    def _again(self, batch: Iterable[tuple[Partition, IsrProposal]]) -> None:
+        for partition, proposal in batch:
+            self._waiting.setdefault(proposal.identity, (partition, proposal))
+        self._wake.set()
+
+
+def _still_wanted(partition: Partition, proposal: IsrProposal) -> bool:
+    state = partition.role
+    return (
+        isinstance(state, LeaderState)
+        and state.leader_epoch == proposal.leader_epoch
+        and state.partition_epoch == proposal.partition_epoch
+        and state.in_flight
+    )

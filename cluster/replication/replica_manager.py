@@ -1,0 +1,251 @@
+"""All replicas of this broker: their logs, their roles, and the fetchers that follow other brokers."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import structlog
+
+from cluster.peers.network import Peer, PeerNetwork, PeerStream
+from cluster.replication.isr_proposals import IsrProposals, Propose
+from cluster.replication.leader_session import LeaderSession
+from cluster.replication.partition import Partition, TopicIdPartition
+from cluster.replication.partition_state import LeaderState
+from cluster.replication.replica_fetcher import ReplicaFetcher
+from kraft.metadata.image import PartitionRegistration
+from storage.errors import OttlaError
+from storage.group_commit import GroupCommit
+from storage.log_directory import LogDirectory
+from storage.partition_log import LogConfig, PartitionLog
+
+log = structlog.get_logger("replicas")
+
+
+class Clock(NamedTuple):
+    """now_ms: monotonic, for every decision. now_wall_ms: for record timestamps and retention only."""
+
+    now_ms: Callable[[], int]
+    now_wall_ms: Callable[[], int]
+
+
+class ReplicaManager:
+    """Owns the partitions of one broker. `broker_epoch` is this incarnation's; `peer` finds a broker's peer address."""
+
+    def __init__(
+        self,
+        node_id: int,
+        directory: LogDirectory,
+        network: PeerNetwork,
+        commit: GroupCommit,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        broker_epoch: Callable[[], int],
+        peer: Callable[[int], Peer | None],
+        propose: Propose,
+    ) -> None:
+        self.node_id = node_id
+        self.partitions: dict[TopicIdPartition, Partition] = {}
+        self.high_watermarks: dict[TopicIdPartition, int] = {}
+        self._directory = directory
+        self._network = network
+        self._commit = commit
+        self._clock = clock
+        self._rng = rng
+        self._broker_epoch = broker_epoch
+        self._peer = peer
+        self._proposals = IsrProposals(propose)
+        self._fetchers: dict[Peer, ReplicaFetcher] = {}
+        self._following: dict[TopicIdPartition, ReplicaFetcher] = {}
+        self._by_log: dict[PartitionLog, Partition] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._lag_time_max_ms = 10_000
+
+    async def run(self) -> None:
+        """Replicate until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for fetcher in self._fetchers.values():
+                tasks.create_task(fetcher.run())
+            tasks.create_task(self._proposals.run())
+            tasks.create_task(self._watch_lag())
+
+    async def serve_follower(self, stream: PeerStream) -> None:
+        """Serve one follower broker's stream until it breaks."""
+        session = LeaderSession(
+            stream, self.partitions.get, self._proposals.consider_join, self._clock.now_ms
+        )
+        await session.run()
+
+    def led(self) -> Iterator[Partition]:
+        """The partitions that this broker leads."""
+        for partition in self.partitions.values():
+            if isinstance(partition.role, LeaderState):
+                yield partition
+
+    def lead(
+        self,
+        identity: TopicIdPartition,
+        topic: str,
+        registration: PartitionRegistration,
+        config: LogConfig,
+        min_insync_replicas: int,
+    ) -> None:
+        """Begin to lead a partition in the leader epoch of `registration`."""
+        self._unfollow(identity)
+        partition = self._open(identity, topic, config)
+        if partition is None:
+            return
+        state = LeaderState.elected(
+            node_id=self.node_id,
+            leader_epoch=registration.leader_epoch,
+            partition_epoch=registration.partition_epoch,
+            replicas=registration.replicas,
+            isr=registration.isr,
+            log_end_offset=partition.log.log_end_offset,
+            flushed_offset=partition.log.flushed_offset,
+            high_watermark=partition.high_watermark,
+            min_insync_replicas=min_insync_replicas,
+            now_ms=self._clock.now_ms(),
+        )
+        partition.become_leader(state)
+        if state.advance_high_watermark():
+            partition.commit()
+        self.request_flush(partition)
+
+    def follow(
+        self,
+        identity: TopicIdPartition,
+        topic: str,
+        registration: PartitionRegistration,
+        config: LogConfig,
+    ) -> None:
+        """Begin to follow the leader of `registration`, or wait for one when there is none."""
+        partition = self._open(identity, topic, config)
+        if partition is None:
+            return
+        partition.become_follower(registration.leader, registration.leader_epoch)
+        self._unfollow(identity)
+        peer = self._peer(registration.leader) if registration.leader >= 0 else None
+        if peer is not None:
+            fetcher = self._fetcher(peer)
+            fetcher.follow(partition, registration.leader_epoch)
+            self._following[identity] = fetcher
+
+    def update(
+        self,
+        identity: TopicIdPartition,
+        registration: PartitionRegistration,
+        min_insync_replicas: int,
+    ) -> None:
+        """Take a new ISR or assignment of a partition that this broker goes on leading."""
+        partition = self.partitions.get(identity)
+        if partition is None or not isinstance(partition.role, LeaderState):
+            return
+        partition.role.min_insync_replicas = min_insync_replicas
+        moved = partition.role.metadata_changed(
+            partition_epoch=registration.partition_epoch,
+            replicas=registration.replicas,
+            isr=registration.isr,
+            now_ms=self._clock.now_ms(),
+        )
+        if moved:
+            partition.commit()
+        self._proposals.consider_join(partition)
+
+    def configure(
+        self, identity: TopicIdPartition, config: LogConfig, min_insync_replicas: int
+    ) -> None:
+        """Take changed settings."""
+        partition = self.partitions.get(identity)
+        if partition is None:
+            return
+        partition.log.configure(config)
+        if isinstance(partition.role, LeaderState):
+            partition.role.min_insync_replicas = min_insync_replicas
+
+    def remove(self, identity: TopicIdPartition, *, reason: str) -> None:
+        """Give a replica up: it is assigned elsewhere or its topic is gone. Its data are deleted."""
+        self._unfollow(identity)
+        partition = self.partitions.pop(identity, None)
+        if partition is None:
+            return
+        log.info("replica removed", partition=partition.name, reason=reason)
+        del self._by_log[partition.log]
+        partition.close()
+        self._directory.delete_log(partition.log)
+
+    def set_lag_time_max(self, lag_time_max_ms: int) -> None:
+        """`replica.lag.time.max.ms`."""
+        self._lag_time_max_ms = lag_time_max_ms
+
+    def request_flush(self, partition: Partition) -> None:
+        """Make what was appended durable with the next group commit."""
+        self._commit.request(partition.log)
+
+    def log_flushed(self, flushed: PartitionLog) -> None:
+        """The group commit's word: the durable end of this log has moved."""
+        partition = self._by_log.get(flushed)
+        if partition is None:
+            return
+        partition.flushed()
+        fetcher = self._following.get(partition.identity)
+        if fetcher is not None:
+            fetcher.flushed(partition.identity)
+
+    def log_failed(self, failed: PartitionLog, error: OttlaError) -> None:
+        """The group commit's word: this log is fenced after an IO error."""
+        partition = self._by_log.get(failed)
+        if partition is not None:
+            self._unfollow(partition.identity)
+            partition.went_offline(error)
+
+    def _open(self, identity: TopicIdPartition, topic: str, config: LogConfig) -> Partition | None:
+        """The replica, its log opened or made. None when its log cannot be used: the replica is offline then."""
+        known = self.partitions.get(identity)
+        if known is not None:
+            return None if known.offline is not None else known
+        try:
+            opened = self._directory.open_or_create(
+                topic, identity.partition, identity.topic_id, config
+            )
+        except OttlaError as error:
+            log.error(
+                "replica cannot be opened",
+                topic=topic,
+                partition=identity.partition,
+                error=str(error),
+            )
+            return None
+        partition = Partition(identity, topic, opened, self.node_id)
+        known_hw = self.high_watermarks.get(identity, opened.log_start_offset)
+        partition.role.high_watermark = max(
+            opened.log_start_offset, min(known_hw, opened.log_end_offset)
+        )
+        self.partitions[identity] = partition
+        self._by_log[opened] = partition
+        return partition
+
+    def _fetcher(self, peer: Peer) -> ReplicaFetcher:
+        fetcher = self._fetchers.get(peer)
+        if fetcher is None:
+            fetcher = ReplicaFetcher(
+                self._network, peer, self._broker_epoch, self.request_flush, self._rng
+            )
+            self._fetchers[peer] = fetcher
+            if self._tasks is not None:
+                self._tasks.create_task(fetcher.run())
+        return fetcher
+
+    def _unfollow(self, identity: TopicIdPartition) -> None:
+        fetcher = self._following.pop(identity, None)
+        if fetcher is not None:
+            fetcher.unfollow(identity)
+
+    async def _watch_lag(self) -> None:
+        while True:
+            await asyncio.sleep(self._lag_time_max_ms / 2000)
+            now = self._clock.now_ms()
+            for partition in list(self.led()):
+                self._proposals.consider_leave(partition, self._lag_time_max_ms, now)

@@ -1,0 +1,1 @@
+"""The client SDK: Producer, Consumer and Admin over ottla.v1."""

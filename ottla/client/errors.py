@@ -1,0 +1,55 @@
+"""What a client can be told. Broker errors keep Kafka's code; `retriable` says whether trying again can help."""
+
+from ottla.v1 import common_pb2
+from storage.errors import ErrorCode, OttlaError
+
+
+class ClientError(OttlaError):
+    """The root of what the SDK raises."""
+
+
+class BrokerError(ClientError):
+    """A broker refused. `leader_id` and `leader_address` are its hint where to go, -1 and "" without one."""
+
+    def __init__(self, error: common_pb2.Error) -> None:
+        super().__init__(f"{code_name(error.code)}: {error.message}")
+        self.code = ErrorCode(error.code) if error.code else ErrorCode.UNKNOWN_SERVER_ERROR
+        self.retriable = error.retriable
+        hint = error.leader if error.HasField("leader") else None
+        self.leader_id = hint.leader_id if hint else -1
+        self.leader_epoch = hint.leader_epoch if hint else -1
+        self.leader_address = f"{hint.host}:{hint.port}" if hint and hint.host else ""
+
+
+class NoBrokerError(ClientError):
+    """No broker answers: wrong addresses, or the cluster is down."""
+
+    code = ErrorCode.BROKER_NOT_AVAILABLE
+    retriable = True
+
+
+class DeliveryTimeoutError(ClientError):
+    """A record was not acknowledged within `delivery_timeout_s`; the cause says what stood in the way."""
+
+    code = ErrorCode.REQUEST_TIMED_OUT
+
+
+class BufferFullError(ClientError):
+    """`buffer_memory_bytes` were full for `max_block_s`: records come faster than the cluster takes them."""
+
+    code = ErrorCode.REQUEST_TIMED_OUT
+    retriable = True
+
+
+class ClosedError(ClientError):
+    """The client was closed."""
+
+    code = ErrorCode.INVALID_REQUEST
+
+
+def code_name(code: int) -> str:
+    """Kafka's name of an error number."""
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return f"error {code}"
