@@ -10,7 +10,7 @@ import grpc.aio
 
 from ottla.client.errors import BrokerError, ClosedError, NoBrokerError
 from ottla.v1 import admin_pb2 as pb
-from ottla.v1 import admin_pb2_grpc
+from ottla.v1 import admin_pb2_grpc, log_pb2_grpc
 from storage.errors import ErrorCode
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -125,24 +125,44 @@ class ClusterView:
 
     async def ask(
         self,
-        attempt: Callable[["admin_pb2_grpc.AdminServiceAsyncStub", float], Awaitable[Reply]],
+        attempt: Callable[[admin_pb2_grpc.AdminServiceAsyncStub, float], Awaitable[Reply]],
         *,
         timeout_s: float = ATTEMPT_TIMEOUT_S,
         node_id: int | None = None,
     ) -> Reply:
-        """One admin call at the first node that answers, those that failed lately last. Raises NoBrokerError.
+        """One admin call at the first node that answers, those that failed lately last; see `_first_answer`."""
 
-        A broker's refusal is raised as grpc.aio.AioRpcError, UNAVAILABLE apart, which means another node.
+        async def on_channel(channel: grpc.aio.Channel) -> Reply:
+            return await attempt(admin_pb2_grpc.AdminServiceStub(channel), timeout_s)
+
+        return await self._first_answer(on_channel, node_id)
+
+    async def ask_log(
+        self,
+        attempt: Callable[[log_pb2_grpc.LogServiceAsyncStub, float], Awaitable[Reply]],
+        *,
+        timeout_s: float = ATTEMPT_TIMEOUT_S,
+        node_id: int | None = None,
+    ) -> Reply:
+        """One call of the log service at the first node that answers, or at `node_id`; see `_first_answer`."""
+
+        async def on_channel(channel: grpc.aio.Channel) -> Reply:
+            return await attempt(log_pb2_grpc.LogServiceStub(channel), timeout_s)
+
+        return await self._first_answer(on_channel, node_id)
+
+    async def _first_answer(
+        self, attempt: Callable[[grpc.aio.Channel], Awaitable[Reply]], node_id: int | None
+    ) -> Reply:
+        """Raises NoBrokerError when nobody answers; a broker's refusal is raised as grpc.aio.AioRpcError, UNAVAILABLE
+        and DEADLINE_EXCEEDED apart, which mean another node.
         """
         reasons = []
         addresses = [self.addresses[node_id]] if node_id is not None else self._by_trust()
         loop = asyncio.get_running_loop()
         for address in addresses:
-            stub: admin_pb2_grpc.AdminServiceAsyncStub = admin_pb2_grpc.AdminServiceStub(  # type: ignore[assignment]
-                self.channel(address)
-            )
             try:
-                return await attempt(stub, timeout_s)
+                return await attempt(self.channel(address))
             except grpc.aio.AioRpcError as error:
                 if error.code() not in (
                     grpc.StatusCode.UNAVAILABLE,
@@ -171,7 +191,7 @@ class ClusterView:
         for topic in response.topics:
             if topic.HasField("error"):
                 self.errors[topic.name] = BrokerError(topic.error)
-                if topic.error.code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+                if int(topic.error.code) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
                     self.topics.pop(topic.name, None)
                 continue
             self.errors.pop(topic.name, None)
