@@ -1,0 +1,66 @@
+"""Looking up offsets: by name or by time, at the partitions' leaders."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import NamedTuple
+
+from ottla.client.cluster_view import ClusterView
+from ottla.client.errors import BrokerError, NoBrokerError
+from ottla.v1 import log_pb2 as pb
+
+
+class OffsetSpec(Enum):
+    """Offsets with a name."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    MAX_TIMESTAMP = "max-timestamp"
+
+
+class OffsetAndTime(NamedTuple):
+    """offset -1: no record matches. timestamp_ms -1: not asked for by time."""
+
+    offset: int
+    timestamp_ms: int
+
+
+_SPECS = {
+    OffsetSpec.EARLIEST: pb.OFFSET_SPEC_EARLIEST,
+    OffsetSpec.LATEST: pb.OFFSET_SPEC_LATEST,
+    OffsetSpec.MAX_TIMESTAMP: pb.OFFSET_SPEC_MAX_TIMESTAMP,
+}
+
+
+async def find_offsets(
+    view: ClusterView, queries: Mapping[tuple[str, int], OffsetSpec | int]
+) -> dict[tuple[str, int], OffsetAndTime]:
+    """One look-up at each leader concerned. Raises BrokerError with the first refusal, NoBrokerError."""
+    by_node: dict[int, pb.ListOffsetsRequest] = {}
+    for (topic, partition), wanted in queries.items():
+        leader = view.leader(topic, partition)
+        if leader.node_id < 0:
+            raise view.errors.get(topic) or NoBrokerError(
+                f"{topic}-{partition} has no leader at the moment"
+            )
+        request = by_node.setdefault(leader.node_id, pb.ListOffsetsRequest())
+        query = request.queries.add(topic=topic, partition=partition)
+        if isinstance(wanted, OffsetSpec):
+            query.spec = _SPECS[wanted]
+        else:
+            query.timestamp_ms = wanted
+    found: dict[tuple[str, int], OffsetAndTime] = {}
+    for node_id, request in by_node.items():
+        reply = await _ask(view, node_id, request)
+        for each in reply.offsets:
+            if each.HasField("error"):
+                raise BrokerError(each.error)
+            found[each.topic, each.partition] = OffsetAndTime(each.offset, each.timestamp_ms)
+    return found
+
+
+async def _ask(
+    view: ClusterView, node_id: int, request: pb.ListOffsetsRequest
+) -> pb.ListOffsetsResponse:
+    return await view.ask_log(
+        lambda stub, timeout: stub.ListOffsets(request, timeout=timeout), node_id=node_id
+    )
