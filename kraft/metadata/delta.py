@@ -62,7 +62,6 @@ class MetadataDelta:
         self.deleted_topics: dict[UUID, TopicImage] = {}
         self.changed_configs: dict[ConfigResource, dict[str, str]] = {}
         self.last_producer_ids = base.last_producer_ids
-        self.next_producer_id = base.next_producer_id
         self.unclean_elections = base.unclean_elections
         self._names: dict[str, UUID | None] = {}
 
@@ -151,7 +150,6 @@ class MetadataDelta:
             topics_by_id=by_id,
             topics_by_name=by_name,
             configs=self._frozen_configs(),
-            next_producer_id=self.next_producer_id,
             last_producer_ids=self.last_producer_ids,
             unclean_elections=self.unclean_elections,
             offset=offset,
@@ -273,8 +271,8 @@ class MetadataDelta:
             values[record.key] = record.value
 
     def _producer_ids(self, record: r.ProducerIds) -> None:
-        assert record.next_id >= self.next_producer_id, record
-        self.next_producer_id = record.next_id
+        last = self.last_producer_ids
+        assert last is None or record.next_id >= last.next_id, (last, record)
         self.last_producer_ids = record
 
     def _unclean_elections(self, record: r.UncleanElections) -> None:

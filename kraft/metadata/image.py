@@ -99,7 +99,6 @@ class MetadataImage(Struct, frozen=True, kw_only=True):
     topics_by_id: Mapping[UUID, TopicImage] = {}
     topics_by_name: Mapping[str, TopicImage] = {}
     configs: Mapping[ConfigResource, Mapping[str, str]] = {}
-    next_producer_id: int = 0
     last_producer_ids: ProducerIds | None = None
     unclean_elections: int = 0
     offset: int = -1
@@ -127,6 +126,11 @@ class MetadataImage(Struct, frozen=True, kw_only=True):
     def config(self, resource: ConfigResource) -> Mapping[str, str]:
         """What is set on a resource itself, as text; nothing inherited."""
         return self.configs.get(resource, {})
+
+    @property
+    def next_producer_id(self) -> int:
+        """All producer ids below were handed out."""
+        return 0 if self.last_producer_ids is None else self.last_producer_ids.next_id
 
     @property
     def cluster_config(self) -> Mapping[str, str]:

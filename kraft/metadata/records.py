@@ -198,7 +198,8 @@ _record_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Recor
 
 
 def encode(records: Sequence[Record], level: int = LATEST_METADATA_LEVEL) -> bytes:
-    """One batch of records as bytes, written at a metadata level that this build knows."""
+    """One batch of records as bytes, written at a metadata level that this build knows; 0: none is set yet."""
+    level = level or MIN_METADATA_LEVEL
     assert MIN_METADATA_LEVEL <= level <= LATEST_METADATA_LEVEL, level
     return _encoder.encode((level, records))
 
@@ -218,7 +219,7 @@ def _explain(data: bytes | bytearray | memoryview, error: Exception) -> Unreadab
     except msgspec.MsgspecError:
         return UnreadableMetadataError(
             f"{len(data)} bytes of metadata are no batch of records ({error}): the log or snapshot is damaged; "
-            f"restore this node's metadata folder from another node by removing it"
+            f"take this node out of the quorum, move its metadata folder away and add it again"
         )
     for number, raw in enumerate(raws):
         try:

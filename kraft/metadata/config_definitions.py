@@ -1,0 +1,261 @@
+"""Every configuration key that can change while the cluster runs: of topics, and of brokers.
+
+Names, defaults and units are Kafka's, where Kafka has the setting. A topic that does not set a key takes the broker's
+key of the same meaning (TOPIC_SYNONYMS). docs/CONFIGURATION.md is generated from here.
+"""
+
+import types
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from kraft.metadata.config_engine import INT32_MAX, INT64_MAX, Definition, definitions, dotted
+
+DAY_MS = 24 * 60 * 60 * 1000
+WEEK_MS = 7 * DAY_MS
+
+CleanupPolicy = Literal["delete", "compact", "compact,delete", "delete,compact"]
+CompressionType = Literal["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]
+TimestampType = Literal["CreateTime", "LogAppendTime"]
+FlushPolicy = Literal["sync", "os"]
+
+Milliseconds = Annotated[int, Meta(ge=0, le=INT64_MAX)]
+
+
+class TopicConfig(Struct, frozen=True, kw_only=True, rename=dotted):
+    """What can be set on a topic. Durations in milliseconds, sizes in bytes."""
+
+    cleanup_policy: Annotated[
+        CleanupPolicy,
+        Meta(
+            description="What becomes of old records: `delete` drops whole segments by age and size, `compact` keeps "
+            "the last record of each key, both do both."
+        ),
+    ] = "delete"
+    compression_type: Annotated[
+        CompressionType,
+        Meta(
+            description="The codec records are kept in; `producer` keeps what the producer chose."
+        ),
+    ] = "producer"
+    delete_retention_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=INT64_MAX,
+            description="How long a compacted topic keeps the marker of a deleted key, so that readers can see it.",
+        ),
+    ] = DAY_MS
+    flush_policy: Annotated[
+        FlushPolicy,
+        Meta(
+            description="`sync`: a record counts as stored on a node once it is fsynced there, so that acknowledged "
+            "records survive power loss. `os`: once it is in the page cache, as in Kafka. Ottla's own key."
+        ),
+    ] = "sync"
+    index_interval_bytes: Annotated[
+        int,
+        Meta(ge=0, le=INT32_MAX, description="Bytes of log between two entries of its index."),
+    ] = 4096
+    max_compaction_lag_ms: Annotated[
+        int,
+        Meta(ge=1, le=INT64_MAX, description="A record is compacted at the latest at this age."),
+    ] = INT64_MAX
+    max_message_bytes: Annotated[
+        int,
+        Meta(ge=0, le=INT32_MAX, description="The largest record batch taken, after compression."),
+    ] = 1_048_588
+    message_timestamp_after_max_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=INT64_MAX,
+            description="How far in the future a producer's timestamp may lie; unused with LogAppendTime.",
+        ),
+    ] = 3_600_000
+    message_timestamp_before_max_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=INT64_MAX,
+            description="How far in the past a producer's timestamp may lie; unused with LogAppendTime.",
+        ),
+    ] = INT64_MAX
+    message_timestamp_type: Annotated[
+        TimestampType,
+        Meta(description="Whose clock stamps a record: the producer's or the leader's."),
+    ] = "CreateTime"
+    min_cleanable_dirty_ratio: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="A log is compacted when this part of it has not been compacted before.",
+        ),
+    ] = 0.5
+    min_compaction_lag_ms: Annotated[
+        int,
+        Meta(ge=0, le=INT64_MAX, description="A record younger than this is never compacted away."),
+    ] = 0
+    min_insync_replicas: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT32_MAX,
+            description="A write with acks=all is taken and acknowledged only while so many replicas are in sync, "
+            "the leader included. With 2 of 3 replicas an acknowledged record survives the loss of any one node.",
+        ),
+    ] = 1
+    retention_bytes: Annotated[
+        int,
+        Meta(
+            ge=-1,
+            le=INT64_MAX,
+            description="The oldest segments go while a partition is larger than this; -1: no limit.",
+        ),
+    ] = -1
+    retention_ms: Annotated[
+        int,
+        Meta(
+            ge=-1,
+            le=INT64_MAX,
+            description="Segments go when all their records are older than this; -1: never.",
+        ),
+    ] = WEEK_MS
+    segment_bytes: Annotated[
+        int,
+        Meta(ge=14, le=INT32_MAX, description="A log goes on in a new file after so many bytes."),
+    ] = 1 << 30
+    segment_index_bytes: Annotated[
+        int,
+        Meta(ge=4, le=INT32_MAX, description="The largest index; a full one begins a new segment."),
+    ] = 10 << 20
+    segment_ms: Annotated[
+        int,
+        Meta(ge=1, le=INT64_MAX, description="A log goes on in a new file after this time."),
+    ] = WEEK_MS
+    unclean_leader_election_enable: Annotated[
+        bool,
+        Meta(
+            description="Elect a replica that may lack acknowledged records when no other is alive. It loses data; "
+            "each such election is counted."
+        ),
+    ] = False
+
+    @property
+    def deletes(self) -> bool:
+        """Whether old segments are dropped."""
+        return "delete" in self.cleanup_policy
+
+    @property
+    def compacts(self) -> bool:
+        """Whether only the last record of a key is kept."""
+        return "compact" in self.cleanup_policy
+
+
+class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
+    """What can be set for all brokers while they run, besides the defaults of topics (TOPIC_SYNONYMS)."""
+
+    auto_create_topics_enable: Annotated[
+        bool,
+        Meta(description="Create a topic when a client asks for one that is not there."),
+    ] = True
+    auto_leader_rebalance_enable: Annotated[
+        bool,
+        Meta(description="Give leadership back to preferred replicas by and by."),
+    ] = True
+    default_replication_factor: Annotated[
+        int,
+        Meta(ge=1, le=32767, description="Replicas of a topic created without a number of them."),
+    ] = 1
+    leader_imbalance_check_interval_seconds: Annotated[
+        int,
+        Meta(
+            ge=1, le=INT32_MAX, description="How often leaders are checked for not being preferred."
+        ),
+    ] = 300
+    num_partitions: Annotated[
+        int,
+        Meta(ge=1, le=INT32_MAX, description="Partitions of a topic created without a number."),
+    ] = 1
+    producer_id_expiration_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT32_MAX,
+            description="A silent idempotent producer is forgotten after this time.",
+        ),
+    ] = DAY_MS
+    replica_lag_time_max_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT64_MAX,
+            description="A follower that has not held all records for so long leaves the ISR.",
+        ),
+    ] = 30_000
+
+
+# A topic's key -> the broker's key of the same meaning.
+TOPIC_SYNONYMS = types.MappingProxyType(
+    {
+        "cleanup.policy": "log.cleanup.policy",
+        "compression.type": "compression.type",
+        "delete.retention.ms": "log.cleaner.delete.retention.ms",
+        "flush.policy": "log.flush.policy",
+        "index.interval.bytes": "log.index.interval.bytes",
+        "max.compaction.lag.ms": "log.cleaner.max.compaction.lag.ms",
+        "max.message.bytes": "message.max.bytes",
+        "message.timestamp.after.max.ms": "log.message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms": "log.message.timestamp.before.max.ms",
+        "message.timestamp.type": "log.message.timestamp.type",
+        "min.cleanable.dirty.ratio": "log.cleaner.min.cleanable.ratio",
+        "min.compaction.lag.ms": "log.cleaner.min.compaction.lag.ms",
+        "min.insync.replicas": "min.insync.replicas",
+        "retention.bytes": "log.retention.bytes",
+        "retention.ms": "log.retention.ms",
+        "segment.bytes": "log.segment.bytes",
+        "segment.index.bytes": "log.index.size.max.bytes",
+        "segment.ms": "log.roll.ms",
+        "unclean.leader.election.enable": "unclean.leader.election.enable",
+    }
+)
+
+# Keys that the leader of a partition and the controller must read alike (KIP-966): per-broker values and values of
+# one node's file would let the two disagree on what is safe, so they come from the metadata log alone.
+SAFETY_KEYS = ("min.insync.replicas", "unclean.leader.election.enable", "flush.policy")
+
+# Broker keys that mean something for the cluster as a whole only.
+CLUSTER_ONLY_KEYS = frozenset(
+    [TOPIC_SYNONYMS[key] for key in SAFETY_KEYS]
+    + [
+        "auto.leader.rebalance.enable",
+        "default.replication.factor",
+        "leader.imbalance.check.interval.seconds",
+        "num.partitions",
+    ]
+)
+
+
+def _broker_keys() -> dict[str, Definition]:
+    topic = definitions(TopicConfig)
+    synonyms = {
+        broker_key: Definition(
+            broker_key,
+            topic[key].field,
+            topic[key].type,
+            topic[key].default,
+            f"The default of `{key}` for topics that do not set it. {topic[key].documentation}",
+            topic[key].minimum,
+            topic[key].maximum,
+        )
+        for key, broker_key in TOPIC_SYNONYMS.items()
+    }
+    own = definitions(BrokerConfig)
+    assert not own.keys() & synonyms.keys()
+    return dict(sorted((synonyms | own).items()))
+
+
+TOPIC_KEYS = types.MappingProxyType(definitions(TopicConfig))
+BROKER_KEYS = types.MappingProxyType(_broker_keys())
+assert TOPIC_SYNONYMS.keys() == TOPIC_KEYS.keys()
