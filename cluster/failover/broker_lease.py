@@ -1,0 +1,128 @@
+"""A broker's life in the cluster: it registers, renews its lease, and asks to leave.
+
+The lease also binds the broker itself: when the controller has not confirmed it for a session, somebody else may lead
+its partitions by now, and it refuses to serve them (bugs.md I7).
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from cluster.failover.controller_client import ControllerClient
+from kraft.metadata.replies import BrokerRegistered, HeartbeatReply
+from kraft.metadata.requests import BrokerHeartbeat, RegisterBrokerRequest
+from storage.errors import ErrorCode, OttlaError
+
+log = structlog.get_logger("lease")
+
+REGISTER_TIMEOUT_S = 5.0
+REGISTER_PAUSE_S = 0.1
+
+
+class BrokerLease:
+    """`applied` tells up to which metadata offset this broker has applied; `now_ms` is monotonic."""
+
+    def __init__(
+        self,
+        controller: ControllerClient,
+        registration: Callable[[], RegisterBrokerRequest],
+        applied: Callable[[], int],
+        now_ms: Callable[[], int],
+        *,
+        heartbeat_interval_ms: int,
+        session_timeout_ms: int,
+    ) -> None:
+        self.broker_epoch = -1
+        self._controller = controller
+        self._registration = registration
+        self._applied = applied
+        self._now_ms = now_ms
+        self._heartbeat_interval_s = heartbeat_interval_ms / 1000
+        self._session_timeout_ms = session_timeout_ms
+        self._confirmed_ms: int | None = None
+        self._fenced = True
+        self._leaving = False
+        self._soon = asyncio.Event()
+        self.registered = asyncio.Event()
+        self.unfenced = asyncio.Event()
+        self.may_stop = asyncio.Event()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the controller has confirmed this broker within the session timeout."""
+        return (
+            self._confirmed_ms is not None
+            and self._now_ms() - self._confirmed_ms <= self._session_timeout_ms
+        )
+
+    def leave(self) -> None:
+        """Ask for a controlled shutdown: leaderships move first, then `may_stop` is set."""
+        self._leaving = True
+        self._soon.set()
+
+    def renew_soon(self) -> None:
+        """Something changed that the controller should hear of before the next heartbeat is due."""
+        self._soon.set()
+
+    async def run(self) -> None:
+        """Register, then renew until cancelled. A refusal of the registration that no time can mend is raised."""
+        await self._register()
+        while True:
+            await self._renew()
+            pause_s = self._heartbeat_interval_s
+            if self._fenced or (self._leaving and not self.may_stop.is_set()):
+                pause_s = min(pause_s, 0.05)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._soon.wait()
+            except TimeoutError:
+                pass
+            self._soon.clear()
+
+    async def _register(self) -> None:
+        while True:
+            request = self._registration()
+            try:
+                reply = await self._controller.ask(request, REGISTER_TIMEOUT_S)
+            except OttlaError as error:
+                if error.code in (ErrorCode.INCONSISTENT_CLUSTER_ID, ErrorCode.UNSUPPORTED_VERSION):
+                    raise
+                log.warning("not registered yet", reason=str(error))
+                await asyncio.sleep(REGISTER_PAUSE_S)
+                continue
+            assert isinstance(reply, BrokerRegistered), reply
+            self.broker_epoch = reply.broker_epoch
+            self.registered.set()
+            log.info("registered", broker_epoch=reply.broker_epoch, cluster_id=reply.cluster_id)
+            return
+
+    async def _renew(self) -> None:
+        request = BrokerHeartbeat(
+            node_id=self._registration().node_id,
+            broker_epoch=self.broker_epoch,
+            metadata_offset=self._applied(),
+            wants_shutdown=self._leaving,
+        )
+        asked_ms = self._now_ms()
+        try:
+            reply = await self._controller.ask(request, self._session_timeout_ms / 1000)
+        except OttlaError as error:
+            if error.code in (ErrorCode.STALE_BROKER_EPOCH, ErrorCode.BROKER_ID_NOT_REGISTERED):
+                log.warning("registering again", reason=str(error))
+                await self._register()
+            else:
+                log.warning("lease not renewed", reason=str(error))
+            return
+        assert isinstance(reply, HeartbeatReply), reply
+        # Counted from when we asked: the controller's session begins no earlier.
+        self._confirmed_ms = asked_ms
+        if reply.fenced != self._fenced and not self._leaving:
+            log.info("fenced" if reply.fenced else "unfenced", broker_epoch=self.broker_epoch)
+        self._fenced = reply.fenced
+        if reply.fenced:
+            self.unfenced.clear()
+        else:
+            self.unfenced.set()
+        if reply.may_stop:
+            self.may_stop.set()

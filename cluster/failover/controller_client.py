@@ -1,0 +1,85 @@
+"""How any node asks the active controller, wherever that is at the moment."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from cluster.peers.network import Peer, PeerGoneError, PeerNetwork
+from kraft.metadata import replies, requests
+from kraft.metadata.errors import NotControllerError
+from kraft.metadata.replies import Refused, Reply
+from kraft.metadata.requests import ControllerRequest
+from storage.errors import ErrorCode, OttlaError
+
+RETRY_S = 0.03
+ATTEMPT_S = 2.0
+
+METHOD = "Controller"
+
+
+class ControllerUnavailableError(OttlaError):
+    """No active controller answered in time."""
+
+    code = ErrorCode.REQUEST_TIMED_OUT
+    retriable = True
+
+
+class ControllerClient:
+    """`leader` names the node that leads the quorum as far as is known here (None: nobody); `local` answers requests
+    when that is this node; `peer` finds a node's peer address.
+    """
+
+    def __init__(
+        self,
+        network: PeerNetwork,
+        node_id: int,
+        leader: Callable[[], int | None],
+        peer: Callable[[int], Peer | None],
+        local: Callable[[ControllerRequest], Awaitable[Reply]],
+    ) -> None:
+        self._network = network
+        self._node_id = node_id
+        self._leader = leader
+        self._peer = peer
+        self._local = local
+
+    async def ask(self, request: ControllerRequest, timeout_s: float) -> Reply:
+        """The reply, once committed. Raises what the controller refuses with, or ControllerUnavailableError.
+
+        A request whose answer was lost is sent again: a change may then find itself done already.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        reason = "no leader of the metadata quorum is known"
+        while True:
+            left_s = deadline_s - loop.time()
+            if left_s <= 0:
+                raise ControllerUnavailableError(
+                    f"no active controller answered within {timeout_s:g} s ({reason}): is a majority of the voters up?"
+                )
+            try:
+                reply = await self._attempt(request, min(left_s, ATTEMPT_S))
+            except (PeerGoneError, NotControllerError, TimeoutError) as error:
+                reason = str(error) or "it did not answer in time"
+            else:
+                if reply is not None:
+                    return reply
+            await asyncio.sleep(RETRY_S)
+
+    async def _attempt(self, request: ControllerRequest, timeout_s: float) -> Reply | None:
+        leader = self._leader()
+        if leader is None:
+            return None
+        if leader == self._node_id:
+            async with asyncio.timeout(timeout_s):
+                return _unless_refused(await self._local(request))
+        peer = self._peer(leader)
+        if peer is None:
+            return None
+        data = await self._network.call(peer, METHOD, requests.encode(request), timeout_s)
+        return _unless_refused(replies.decode(data))
+
+
+def _unless_refused(reply: Reply) -> Reply:
+    if isinstance(reply, Refused):
+        raise reply.refusal.to_error()
+    return reply

@@ -1,0 +1,157 @@
+"""Raft's messages over peer streams, and the first to notice that a peer's process is gone.
+
+A link is a stream kept open to every other member. When it breaks, the peer is probed at once: a refused connection
+means a dead process, and that is told (`died`) long before any lease runs out. A link that cannot be opened is probed
+again after a short pause.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from cluster.peers.network import (
+    Peer,
+    PeerGoneError,
+    PeerNetwork,
+    PeerRefusedError,
+    PeerStream,
+    Probe,
+)
+from kraft.raft.messages import AnyMessage, encode
+
+log = structlog.get_logger("peers")
+
+# Raft repeats what matters, so an overflowing outbox loses its oldest messages.
+OUTBOX_MESSAGES = 1024
+PROBE_TIMEOUT_S = 0.5
+PAUSE_MIN_S = 0.02
+PAUSE_MAX_S = 0.3
+
+
+class RaftLinks:
+    """The way to all other members; `died` is called with a node id whenever a probe finds nobody there."""
+
+    def __init__(
+        self, network: PeerNetwork, node_id: int, rng: random.Random, died: Callable[[int], None]
+    ) -> None:
+        self._network = network
+        self._node_id = node_id
+        self._rng = rng
+        self._died = died
+        self._links: dict[int, _Link] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Keep the links until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for link in self._links.values():
+                link.task = tasks.create_task(link.run())
+            await asyncio.get_running_loop().create_future()
+
+    def connect(self, addresses: Mapping[int, str]) -> None:
+        """Have links to exactly these members (this node aside)."""
+        wanted = {
+            node_id: Peer(node_id, address)
+            for node_id, address in addresses.items()
+            if node_id != self._node_id
+        }
+        for node_id in set(self._links) - set(wanted):
+            self._links.pop(node_id).stop()
+        for node_id, peer in wanted.items():
+            known = self._links.get(node_id)
+            if known is not None and known.peer == peer:
+                continue
+            if known is not None:
+                known.stop()
+            link = _Link(peer, self._network, self._rng, self._died)
+            self._links[node_id] = link
+            if self._tasks is not None:
+                link.task = self._tasks.create_task(link.run())
+
+    def send(self, message: AnyMessage) -> None:
+        """Send when possible; drop when not."""
+        link = self._links.get(message.target)
+        if link is not None:
+            link.post(encode(message))
+
+    @property
+    def dead(self) -> frozenset[int]:
+        """The peers that the last probe found gone."""
+        return frozenset(node_id for node_id, link in self._links.items() if link.dead)
+
+
+class _Link:
+    def __init__(
+        self,
+        peer: Peer,
+        network: PeerNetwork,
+        rng: random.Random,
+        died: Callable[[int], None],
+    ) -> None:
+        self.peer = peer
+        self.dead = False
+        self.task: asyncio.Task[None] | None = None
+        self._network = network
+        self._rng = rng
+        self._died = died
+        self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MESSAGES)
+        self._wake = asyncio.Event()
+
+    def post(self, frame: bytes) -> None:
+        self._outbox.append(frame)
+        self._wake.set()
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    async def run(self) -> None:
+        pause_s = PAUSE_MIN_S
+        loop = asyncio.get_running_loop()
+        while True:
+            probe = await self._network.probe(self.peer, PROBE_TIMEOUT_S)
+            if probe is Probe.ALIVE:
+                self.dead = False
+                began = loop.time()
+                await self._talk()
+                if loop.time() - began > 1.0:
+                    pause_s = PAUSE_MIN_S
+                    continue
+            elif probe is Probe.DEAD:
+                if not self.dead:
+                    log.warning("peer is gone", peer=self.peer.node_id, address=self.peer.address)
+                self.dead = True
+                self._outbox.clear()
+                self._died(self.peer.node_id)
+            await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
+            pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
+
+    async def _talk(self) -> None:
+        """Send until the stream breaks. Nothing comes back on it but its end."""
+        try:
+            async with (
+                self._network.open_stream(self.peer, "Raft") as stream,
+                asyncio.TaskGroup() as tasks,
+            ):
+                tasks.create_task(self._send(stream))
+                tasks.create_task(_await_end(stream))
+        except* PeerGoneError as group:
+            log.debug("link broke", peer=self.peer.node_id, reason=str(group.exceptions[0]))
+        except* PeerRefusedError as group:
+            log.error("peer refuses us", peer=self.peer.node_id, reason=str(group.exceptions[0]))
+
+    async def _send(self, stream: PeerStream) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._outbox:
+                await stream.send(self._outbox.popleft())
+
+
+async def _await_end(stream: PeerStream) -> None:
+    while True:
+        await stream.receive()
