@@ -78,6 +78,12 @@ class RaftLinks:
         if link is not None:
             link.post(encode(message))
 
+    def heard_from(self, node_id: int) -> None:
+        """A peer has called us, so a process lives there (again)."""
+        link = self._links.get(node_id)
+        if link is not None and link.dead:
+            link.revive()
+
     @property
     def dead(self) -> frozenset[int]:
         """The peers that the last probe found gone."""
@@ -100,6 +106,7 @@ class _Link:
         self._died = died
         self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MESSAGES)
         self._wake = asyncio.Event()
+        self._revived = asyncio.Event()
 
     def post(self, frame: bytes) -> None:
         self._outbox.append(frame)
@@ -108,6 +115,10 @@ class _Link:
     def stop(self) -> None:
         if self.task is not None:
             self.task.cancel()
+
+    def revive(self) -> None:
+        self.dead = False
+        self._revived.set()
 
     async def run(self) -> None:
         pause_s = PAUSE_MIN_S
@@ -127,8 +138,19 @@ class _Link:
                 self.dead = True
                 self._outbox.clear()
                 self._died(self.peer.node_id)
-            await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
+            if await self._rest(pause_s * (0.5 + self._rng.random())):
+                pause_s = PAUSE_MIN_S
             pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
+
+    async def _rest(self, seconds: float) -> bool:
+        """Wait, but no longer than until the peer speaks by itself. Returns whether it did."""
+        self._revived.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._revived.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _talk(self) -> None:
         """Send until the stream breaks. Nothing comes back on it but its end."""

@@ -1,0 +1,141 @@
+"""Brings this broker's replicas in line with each new metadata image: failover, seen from a broker."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from cluster.failover.local_changes import LocalReplica, local_changes
+from cluster.replication.replica_manager import ReplicaManager
+from kraft.metadata.effective_config import broker_value, floors, topic_config
+from kraft.metadata.image import EMPTY_IMAGE, MetadataImage
+from storage.partition_log import LogConfig
+
+log = structlog.get_logger("failover")
+
+# A change of more partitions than this is told in one line.
+LINES_MAX = 20
+
+
+class MetadataFollower:
+    """Does nothing until `begin`: a restarting broker must not act on what was true in its last life."""
+
+    def __init__(
+        self,
+        node_id: int,
+        replicas: ReplicaManager,
+        static: Mapping[str, str],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._node_id = node_id
+        self._replicas = replicas
+        self._static = static
+        self._now_ms = now_ms
+        self._image = EMPTY_IMAGE
+        self._begun = False
+
+    def begin(self, image: MetadataImage) -> None:
+        """This broker is registered: take the image that holds its registration, and all that follow."""
+        self._begun = True
+        self.publish(image)
+
+    def publish(self, image: MetadataImage) -> None:
+        """Take a new image."""
+        if not self._begun:
+            return
+        old, self._image = self._image, image
+        if old.configs is not image.configs:
+            self._configure()
+        changes = local_changes(old, image, self._node_id)
+        if not changes:
+            return
+        began_ms = self._now_ms()
+        for identity in changes.deleted:
+            self._replicas.remove(identity, reason="the topic was deleted")
+        for identity in changes.removed:
+            self._replicas.remove(identity, reason="assigned to other brokers")
+        for replica in changes.updated:
+            self._update(replica)
+        for replica in changes.leaders:
+            self._lead(replica)
+        for replica in changes.followers:
+            registration = replica.registration
+            self._replicas.follow(
+                replica.identity, replica.topic, registration, self._log_config(replica.topic)
+            )
+        self._tell(old, changes.leaders, self._now_ms() - began_ms)
+
+    def _lead(self, replica: LocalReplica) -> None:
+        self._replicas.lead(
+            replica.identity,
+            replica.topic,
+            replica.registration,
+            self._log_config(replica.topic),
+            self._min_insync_replicas(replica.topic),
+        )
+
+    def _update(self, replica: LocalReplica) -> None:
+        self._replicas.update(
+            replica.identity, replica.registration, self._min_insync_replicas(replica.topic)
+        )
+
+    def _configure(self) -> None:
+        found = floors(self._image, node_id=self._node_id, static=self._static)
+        self._replicas.set_lag_time_max(broker_value(found, "replica.lag.time.max.ms"))
+        for identity, partition in self._replicas.partitions.items():
+            self._replicas.configure(
+                identity,
+                self._log_config(partition.topic),
+                self._min_insync_replicas(partition.topic),
+            )
+
+    def _log_config(self, topic: str) -> LogConfig:
+        found = floors(self._image, topic=topic, node_id=self._node_id, static=self._static)
+        wanted = topic_config(found)
+        return LogConfig(
+            segment_bytes=wanted.segment_bytes,
+            segment_ms=wanted.segment_ms,
+            index_interval_bytes=wanted.index_interval_bytes,
+            max_message_bytes=wanted.max_message_bytes,
+            retention_ms=wanted.retention_ms,
+            retention_bytes=wanted.retention_bytes,
+            cleanup_policy=wanted.cleanup_policy,
+            delete_retention_ms=wanted.delete_retention_ms,
+            min_cleanable_dirty_ratio=wanted.min_cleanable_dirty_ratio,
+            min_compaction_lag_ms=wanted.min_compaction_lag_ms,
+            message_timestamp_type=wanted.message_timestamp_type,
+            message_timestamp_after_max_ms=wanted.message_timestamp_after_max_ms,
+            flush=wanted.flush_policy,
+        )
+
+    def _min_insync_replicas(self, topic: str) -> int:
+        found = floors(self._image, topic=topic, node_id=self._node_id, static=self._static)
+        return topic_config(found).min_insync_replicas
+
+    def _tell(self, old: MetadataImage, leaders: list[LocalReplica], took_ms: int) -> None:
+        """One line a leadership, with its cause."""
+        for replica in leaders[:LINES_MAX]:
+            registration = replica.registration
+            before = old.partition(replica.identity.topic_id, replica.identity.partition)
+            log.info(
+                "leading",
+                partition=f"{replica.topic}-{replica.identity.partition}",
+                leader_epoch=registration.leader_epoch,
+                isr=list(registration.isr),
+                cause=_cause(old, self._image, before.leader if before else None, self._node_id),
+                took_ms=took_ms,
+            )
+        if len(leaders) > LINES_MAX:
+            log.info("leading more partitions", count=len(leaders) - LINES_MAX, took_ms=took_ms)
+
+
+def _cause(old: MetadataImage, new: MetadataImage, previous: int | None, node_id: int) -> str:
+    if previous is None:
+        return "new partition" if old is not EMPTY_IMAGE else "this broker has started"
+    if previous in (-1, node_id):
+        return "it had no leader"
+    broker = new.brokers.get(previous)
+    if broker is None or broker.fenced:
+        return f"broker {previous} was fenced"
+    if broker.in_controlled_shutdown:
+        return f"broker {previous} is shutting down"
+    return f"moved from broker {previous}"
