@@ -8,6 +8,7 @@ from kraft.metadata import replies, requests
 from kraft.metadata.errors import NotControllerError
 from kraft.metadata.replies import Refused, Reply
 from kraft.metadata.requests import ControllerRequest
+from kraft.quorum_controller import Answer
 from storage.errors import ErrorCode, OttlaError
 
 RETRY_S = 0.03
@@ -25,7 +26,8 @@ class ControllerUnavailableError(OttlaError):
 
 class ControllerClient:
     """`leader` names the node that leads the quorum as far as is known here (None: nobody); `local` answers requests
-    when that is this node; `peer` finds a node's peer address.
+    when that is this node; `peer` finds a node's peer address; `applied` waits until this node's image has reached an
+    offset.
     """
 
     def __init__(
@@ -34,17 +36,20 @@ class ControllerClient:
         node_id: int,
         leader: Callable[[], int | None],
         peer: Callable[[int], Peer | None],
-        local: Callable[[ControllerRequest], Awaitable[Reply]],
+        local: Callable[[ControllerRequest], Awaitable[Answer]],
+        applied: Callable[[int], Awaitable[None]],
     ) -> None:
         self._network = network
         self._node_id = node_id
         self._leader = leader
         self._peer = peer
         self._local = local
+        self._applied = applied
 
     async def ask(self, request: ControllerRequest, timeout_s: float) -> Reply:
-        """The reply, once committed. Raises what the controller refuses with, or ControllerUnavailableError.
+        """The reply, once committed and visible in this node's image.
 
+        Raises what the controller refuses with, or ControllerUnavailableError.
         A request whose answer was lost is sent again: a change may then find itself done already.
         """
         loop = asyncio.get_running_loop()
@@ -71,15 +76,25 @@ class ControllerClient:
             return None
         if leader == self._node_id:
             async with asyncio.timeout(timeout_s):
-                return _unless_refused(await self._local(request))
-        peer = self._peer(leader)
-        if peer is None:
-            return None
-        data = await self._network.call(peer, METHOD, requests.encode(request), timeout_s)
-        return _unless_refused(replies.decode(data))
+                answer = await self._local(request)
+        else:
+            peer = self._peer(leader)
+            if peer is None:
+                return None
+            data = await self._network.call(peer, METHOD, requests.encode(request), timeout_s)
+            answer = decode_answer(data)
+        if isinstance(answer.reply, Refused):
+            raise answer.reply.refusal.to_error()
+        async with asyncio.timeout(timeout_s):
+            await self._applied(answer.offset)
+        return answer.reply
 
 
-def _unless_refused(reply: Reply) -> Reply:
-    if isinstance(reply, Refused):
-        raise reply.refusal.to_error()
-    return reply
+def encode_answer(answer: Answer) -> bytes:
+    """An answer as bytes: the offset, then the reply."""
+    return answer.offset.to_bytes(8, "big", signed=True) + replies.encode(answer.reply)
+
+
+def decode_answer(data: bytes) -> Answer:
+    """The reverse of `encode_answer`. Raises InvalidRequestError."""
+    return Answer(int.from_bytes(data[:8], "big", signed=True), replies.decode(data[8:]))

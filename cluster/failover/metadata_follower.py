@@ -8,7 +8,7 @@ from cluster.failover.local_changes import LocalReplica, local_changes
 from cluster.replication.replica_manager import ReplicaManager
 from kraft.metadata.effective_config import broker_value, floors, topic_config
 from kraft.metadata.image import EMPTY_IMAGE, MetadataImage
-from storage.partition_log import LogConfig
+from storage.log_config import LogConfig
 
 log = structlog.get_logger("failover")
 
@@ -98,7 +98,11 @@ class MetadataFollower:
             max_message_bytes=wanted.max_message_bytes,
             retention_ms=wanted.retention_ms,
             retention_bytes=wanted.retention_bytes,
-            cleanup_policy=wanted.cleanup_policy,
+            cleanup_policy=(
+                "compact,delete"
+                if wanted.cleanup_policy == "delete,compact"
+                else wanted.cleanup_policy
+            ),
             delete_retention_ms=wanted.delete_retention_ms,
             min_cleanable_dirty_ratio=wanted.min_cleanable_dirty_ratio,
             min_compaction_lag_ms=wanted.min_compaction_lag_ms,

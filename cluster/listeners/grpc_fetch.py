@@ -11,7 +11,7 @@ from cluster.replication.partition import Partition
 from ottla.v1 import common_pb2
 from ottla.v1 import log_pb2 as pb
 from storage.errors import OttlaError
-from storage.records import decode_batches
+from storage.record_stream import decode_batches
 
 DEFAULT_PARTITION_BYTES = 1 << 20
 DEFAULT_FETCH_BYTES = 4 << 20
@@ -118,7 +118,7 @@ class _FetchSession:
         """Take subscriptions and credit until the client leaves."""
         first = True
         while True:
-            message = await self._context.read()
+            message: object = await self._context.read()
             if not isinstance(message, pb.StreamFetchRequest):
                 return
             if first:

@@ -131,7 +131,7 @@ class _StreamSession:
         """Take requests until the client has no more."""
         while True:
             await self._room.wait()
-            message = await self._context.read()
+            message: object = await self._context.read()
             if not isinstance(message, pb.StreamProduceRequest):
                 return
             size = message.ByteSize()

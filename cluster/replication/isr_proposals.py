@@ -102,10 +102,10 @@ class IsrProposals:
             return
         refused = {answer.identity: answer.error for answer in answers if answer.error}
         for partition, proposal in batch:
-            error = refused.get(proposal.identity)
+            code = refused.get(proposal.identity)
             state = partition.role
-            if error is not None and isinstance(state, LeaderState):
-                log.info("ISR proposal refused", partition=partition.name, error=error.name)
+            if code is not None and isinstance(state, LeaderState):
+                log.info("ISR proposal refused", partition=partition.name, error=code.name)
                 if state.proposal_refused(proposal.partition_epoch):
                     partition.commit()
                 self._rest(partition)

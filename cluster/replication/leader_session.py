@@ -191,7 +191,7 @@ class LeaderSession:
         end = partition.log.log_end_offset
         if subscription.next_offset < end:
             try:
-                read = partition.log.read(
+                read = partition.read(
                     subscription.next_offset, min(room, PARTITION_BYTES), end_offset=end
                 )
             except OttlaError as error:

@@ -17,6 +17,7 @@ from cluster.errors import (
     UnknownLeaderEpochError,
 )
 from cluster.replication.partition_state import LeaderState
+from storage import record_stream
 from storage.disk import Buffer
 from storage.errors import LogOfflineError, OffsetOutOfRangeError
 from storage.partition_log import PartitionLog
@@ -45,6 +46,13 @@ class Appended(NamedTuple):
     end_offset: int
     append_time_ms: int
     leader_epoch: int
+
+
+class LogRead(NamedTuple):
+    """Whole batches, of which the first may begin before the offset asked for, and the offset that follows them."""
+
+    batches: memoryview
+    next_offset: int
 
 
 class Waiter(NamedTuple):
@@ -117,6 +125,7 @@ class Partition:
     def become_leader(self, state: LeaderState) -> None:
         """Begin a leader epoch. Waiters of an older epoch are told that it is over."""
         self._fail_waiters(state.leader_epoch, self._node_id)
+        self.log.assign_leader_epoch(state.leader_epoch)
         self.role = state
         self.commit()
 
@@ -172,16 +181,19 @@ class Partition:
             self._waiters.append(waiter)
         return done
 
-    def read_committed(self, offset: int, max_bytes: int) -> memoryview:
+    def read_committed(self, offset: int, max_bytes: int) -> LogRead:
         """Whole batches below the high watermark; empty at it. Raises OffsetOutOfRangeError."""
         if not self.log.log_start_offset <= offset <= self.high_watermark:
             raise OffsetOutOfRangeError(
                 f"offset {offset} of {self.name} is outside {self.log.log_start_offset} (earliest) to "
                 f"{self.high_watermark} (latest)"
             )
-        if offset == self.high_watermark:
-            return memoryview(b"")
-        return self.log.read(offset, max_bytes, end_offset=self.high_watermark)
+        return self.read(offset, max_bytes, end_offset=self.high_watermark)
+
+    def read(self, offset: int, max_bytes: int, *, end_offset: int) -> LogRead:
+        """Whole batches below `end_offset`, committed or not. Raises what the log raises."""
+        batches = self.log.read(offset, max_bytes, end_offset=end_offset)
+        return LogRead(batches, record_stream.end_offset(batches) if len(batches) else offset)
 
     def flushed(self) -> None:
         """The log's durable end has moved."""

@@ -16,8 +16,9 @@ from cluster.replication.replica_fetcher import ReplicaFetcher
 from kraft.metadata.image import PartitionRegistration
 from storage.errors import OttlaError
 from storage.group_commit import GroupCommit
+from storage.log_config import LogConfig
 from storage.log_directory import LogDirectory
-from storage.partition_log import LogConfig, PartitionLog
+from storage.partition_log import PartitionLog
 
 log = structlog.get_logger("replicas")
 
@@ -161,7 +162,7 @@ class ReplicaManager:
         partition = self.partitions.get(identity)
         if partition is None:
             return
-        partition.log.configure(config)
+        partition.log.reconfigure(config)
         if isinstance(partition.role, LeaderState):
             partition.role.min_insync_replicas = min_insync_replicas
 

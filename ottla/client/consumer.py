@@ -17,7 +17,8 @@ from ottla.client.fetch_link import FetchLink
 from ottla.client.offsets import OffsetAndTime, OffsetSpec, find_offsets
 from ottla.v1 import log_pb2 as pb
 from storage.errors import ErrorCode
-from storage.records import Header, Record, decode_batches
+from storage.record_stream import decode_batches
+from storage.records import Header, Record
 
 REFRESH_PAUSE_S = 0.03
 REFRESH_PAUSE_MAX_S = 0.3

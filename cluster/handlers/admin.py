@@ -1,0 +1,83 @@
+"""Questions about the cluster, answered from this node's image, and changes, asked of the active controller."""
+
+from collections.abc import Callable, Mapping
+
+from cluster.failover.controller_client import ControllerClient
+from kraft.metadata.effective_config import (
+    EffectiveValue,
+    describe_broker,
+    describe_topic,
+    floors,
+)
+from kraft.metadata.errors import BrokerNotRegisteredError, UnknownTopicError
+from kraft.metadata.image import MetadataImage
+from kraft.metadata.records import ConfigResource, ResourceType
+from kraft.metadata.replies import ProducerIdBlock, Reply
+from kraft.metadata.requests import AllocateProducerIds, ControllerRequest
+
+DEFAULT_TIMEOUT_S = 15.0
+
+
+class AdminHandler:
+    """`image` is this node's newest."""
+
+    def __init__(
+        self,
+        node_id: int,
+        controller: ControllerClient,
+        image: Callable[[], MetadataImage],
+        static: Mapping[str, str],
+    ) -> None:
+        self._node_id = node_id
+        self._controller = controller
+        self._static = static
+        self.image = image
+
+    async def change(self, request: ControllerRequest, time_left_s: float | None) -> Reply:
+        """Committed, and visible on this node. Raises what the controller refuses with."""
+        timeout_s = DEFAULT_TIMEOUT_S if time_left_s is None else min(time_left_s, 60.0)
+        return await self._controller.ask(request, timeout_s)
+
+    def configs(self, resource: ConfigResource) -> list[EffectiveValue]:
+        """Every key of a topic or broker with its value and source. Raises UnknownTopicError and the like."""
+        image = self.image()
+        if resource.type == ResourceType.TOPIC:
+            if image.topic(resource.name) is None:
+                raise UnknownTopicError(f"there is no topic {resource.name}")
+            return describe_topic(
+                floors(image, topic=resource.name, node_id=self._node_id, static=self._static)
+            )
+        if not resource.name:
+            return describe_broker(floors(image))
+        if not resource.name.isdigit() or int(resource.name) not in image.brokers:
+            raise BrokerNotRegisteredError(f"there is no broker {resource.name}")
+        node_id = int(resource.name)
+        static = self._static if node_id == self._node_id else {}
+        return describe_broker(floors(image, node_id=node_id, static=static))
+
+
+class ProducerIds:
+    """Hands out producer ids from blocks that the controller gives to this broker."""
+
+    def __init__(
+        self, node_id: int, controller: ControllerClient, broker_epoch: Callable[[], int]
+    ) -> None:
+        self._node_id = node_id
+        self._controller = controller
+        self._broker_epoch = broker_epoch
+        self._next = self._end = 0
+
+    async def next(self) -> int:
+        """An id that nobody else gets, ever. Raises ControllerUnavailableError."""
+        while self._next >= self._end:
+            reply = await self._controller.ask(
+                AllocateProducerIds(node_id=self._node_id, broker_epoch=self._broker_epoch()),
+                DEFAULT_TIMEOUT_S,
+            )
+            assert isinstance(reply, ProducerIdBlock), reply
+            # Blocks that came while others waited here too are used one after the other.
+            if self._next >= self._end:
+                self._next, self._end = reply.first_id, reply.first_id + reply.count
+        given = self._next
+        self._next += 1
+        return given
