@@ -64,14 +64,15 @@ def alter_reassignments(draft: Draft, request: AlterPartitionReassignments) -> C
 def _begin(
     draft: Draft, topic_id: UUID, partition: PartitionRegistration, wanted: Reassignment
 ) -> None:
-    """A newer target replaces the one under way: its half-made replicas go unless they are in sync or wanted again."""
+    """A newer target replaces the one under way; half-made replicas go at once, unless they hold what others lack."""
     check_replicas(draft, wanted.topic, wanted.replicas)
     target = wanted.replicas
     original = [replica for replica in partition.replicas if replica not in partition.adding]
+    holders = partition.isr + partition.elr
     leaving = tuple(
         replica
         for replica in partition.replicas
-        if replica not in target and (replica in original or replica in partition.isr)
+        if replica not in target and (replica in original or replica in holders)
     )
     draft.change(
         topic_id,

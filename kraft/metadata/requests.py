@@ -136,7 +136,7 @@ class AlterPartition(_Request, frozen=True, tag="alter_partition"):
 
 class ElectLeaders(_Request, frozen=True, tag="elect_leaders"):
     """unclean False: the preferred replica; True: any live one, where no eligible one is alive. partitions: (topic
-    name, number); none: all. Reply: LeadersElected; of `all` only those in which something was done.
+    name, number); none: all. Reply: LeadersElected; of `all` only those that need one.
     """
 
     unclean: bool = False
