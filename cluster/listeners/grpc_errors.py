@@ -1,5 +1,6 @@
 """OttlaError on the wire: `ottla.v1.Error` in results, status with google.rpc details for whole calls."""
 
+from collections.abc import Callable
 from typing import NoReturn
 
 import grpc
@@ -15,6 +16,9 @@ from storage.errors import ErrorCode, OttlaError
 
 DOMAIN = "ottla"
 RETRY_AFTER_MS = 20
+
+# Finds the address of the leader named in an error, as one listener advertises it.
+HintOf = Callable[[OttlaError], "pb.LeaderHint | None"]
 
 _STATUS = {
     ErrorCode.OFFSET_OUT_OF_RANGE: grpc.StatusCode.OUT_OF_RANGE,

@@ -6,9 +6,8 @@ from collections.abc import Callable
 import grpc.aio
 
 from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler
-from cluster.listeners.grpc_errors import to_proto
+from cluster.listeners.grpc_errors import HintOf, to_proto
 from cluster.replication.partition import Partition
-from ottla.v1 import common_pb2
 from ottla.v1 import log_pb2 as pb
 from storage.errors import OttlaError
 from storage.record_stream import decode_batches
@@ -20,7 +19,6 @@ MAX_RESPONSE_BYTES = 8 << 20
 MAX_CREDIT_BYTES = 64 << 20
 MAX_WAIT_S = 30.0
 
-HintOf = Callable[[OttlaError], "common_pb2.LeaderHint | None"]
 Context = grpc.aio.ServicerContext[pb.StreamFetchRequest, pb.StreamFetchResponse]
 
 

@@ -14,11 +14,9 @@ from cluster.handlers.produce import (
     Produced,
     ProduceHandler,
 )
-from cluster.listeners.grpc_errors import to_proto
-from ottla.v1 import common_pb2
+from cluster.listeners.grpc_errors import HintOf, to_proto
 from ottla.v1 import log_pb2 as pb
 from storage.disk import Buffer
-from storage.errors import OttlaError
 from storage.records import BatchBuilder
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -32,8 +30,6 @@ _ACKS = {
     pb.ACKS_LEADER: ACKS_LEADER,
     pb.ACKS_ALL: ACKS_ALL,
 }
-
-HintOf = Callable[[OttlaError], "common_pb2.LeaderHint | None"]
 
 
 class GrpcProduce:

@@ -182,8 +182,11 @@ class ReplicaManager:
         self._lag_time_max_ms = lag_time_max_ms
 
     def request_flush(self, partition: Partition) -> None:
-        """Make what was appended durable with the next group commit."""
-        self._commit.request(partition.log)
+        """Make what was appended durable with the next group commit; with flush.policy=os it counts at once."""
+        if partition.log.needs_flush:
+            self._commit.request(partition.log)
+        else:
+            self.log_flushed(partition.log)
 
     def log_flushed(self, flushed: PartitionLog) -> None:
         """The group commit's word: the durable end of this log has moved."""
