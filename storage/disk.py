@@ -16,7 +16,7 @@ class DiskFile(Protocol):
 
     @property
     def path(self) -> str:
-        """Relative to the disk's root."""
+        """Relative to the disk's root, as it was opened: a later rename does not show."""
         ...
 
     @property
@@ -38,6 +38,14 @@ class DiskFile(Protocol):
 
     def close(self) -> None:
         """Give the file back to the system. Does not sync."""
+        ...
+
+
+class DiskLock(Protocol):
+    """A lock on a data directory, held until closed or until the process is gone."""
+
+    def close(self) -> None:
+        """Give the lock back."""
         ...
 
 
@@ -86,6 +94,10 @@ class Disk(Protocol):
 
     async def remove(self, path: str) -> None:
         """Remove a file or a whole folder; no error when it is gone already. Durable when it returns."""
+        ...
+
+    def lock(self, path: str) -> DiskLock:
+        """Lock a file against other processes. Raises DataDirectoryError naming the holder, OSError."""
         ...
 
     def free_bytes(self) -> int:

@@ -94,6 +94,12 @@ class InvalidRecordError(OttlaError):
     code = ErrorCode.INVALID_RECORD
 
 
+class InvalidTimestampError(OttlaError):
+    """A record stamped further in the future than `message.timestamp.after.max.ms` allows."""
+
+    code = ErrorCode.INVALID_TIMESTAMP
+
+
 class BatchTooLargeError(OttlaError):
     """A record batch above `max.message.bytes`."""
 
@@ -137,6 +143,13 @@ class DiskFullError(LogOfflineError):
 
 class LogDamagedError(OttlaError):
     """Damage in the middle of a log, which is never cut away by itself."""
+
+    code = ErrorCode.KAFKA_STORAGE_ERROR
+
+
+class UnreadableFileError(OttlaError):
+    """A small file of facts is there but damaged. It is neither guessed at nor taken for empty, and nothing is
+    deleted because of it (NATS #7556)."""
 
     code = ErrorCode.KAFKA_STORAGE_ERROR
 

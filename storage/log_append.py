@@ -1,0 +1,110 @@
+"""What a leader asks of batches before they enter its log; nothing is changed here but the caller's own copy."""
+
+from typing import NamedTuple
+
+from storage.compression import codec, decompress
+from storage.errors import (
+    BatchTooLargeError,
+    InvalidRecordError,
+    InvalidTimestampError,
+)
+from storage.log_config import LogConfig
+from storage.producer_state import WINDOW, BatchMark, ProducerStates
+from storage.record_batch import HEADER_BYTES, BatchHeader, iter_validated
+from storage.records import decode_records
+
+
+class AppendInfo(NamedTuple):
+    """Where a buffer of batches lies in the log: [base_offset, end_offset).
+
+    duplicate: it lay there before. append_time_ms: the leader's stamp under LogAppendTime, otherwise -1.
+    """
+
+    base_offset: int
+    end_offset: int
+    duplicate: bool
+    append_time_ms: int
+
+
+def validated(data: bytearray, config: LogConfig, now_ms: int) -> list[tuple[int, BatchHeader]]:
+    """(position, header) of every batch that fills `data`, each fit for this log.
+
+    Raises CorruptBatchError, InvalidRecordError, BatchTooLargeError, InvalidTimestampError,
+    UnsupportedCompressionError.
+    """
+    batches = list(iter_validated(data))
+    if not batches:
+        raise InvalidRecordError("nothing to append: no record batch")
+    for position, header in batches:
+        _check(header, config, now_ms)
+        if config.compacts and not header.is_control:
+            _check_keys(data, position, header)
+    return batches
+
+
+def _check(header: BatchHeader, config: LogConfig, now_ms: int) -> None:
+    if header.size > config.max_message_bytes:
+        raise BatchTooLargeError(
+            f"record batch of {header.size} bytes is above max.message.bytes={config.max_message_bytes}"
+        )
+    if header.records_count != header.last_offset_delta + 1 or not header.records_count:
+        raise InvalidRecordError(
+            f"record batch with {header.records_count} records and last offset delta {header.last_offset_delta}"
+        )
+    codec(header.compression)
+    ahead = header.max_timestamp - now_ms
+    limit = config.message_timestamp_after_max_ms
+    if 0 <= limit < ahead and config.message_timestamp_type == "CreateTime":
+        raise InvalidTimestampError(
+            f"record timestamp {header.max_timestamp} lies {ahead} ms in the future; "
+            f"message.timestamp.after.max.ms={limit}"
+        )
+
+
+def _check_keys(data: bytearray, position: int, header: BatchHeader) -> None:
+    packed = bytes(data[position + HEADER_BYTES : position + header.size])
+    records = decode_records(header, decompress(codec(header.compression), packed))
+    for record in records:
+        if record.key is None:
+            raise InvalidRecordError("a compacted topic takes only records with a key")
+
+
+def find_duplicate(
+    batches: list[tuple[int, BatchHeader]], producers: ProducerStates
+) -> tuple[int, int] | None:
+    """[base, end) of where all the batches were appended before, None when they are new.
+
+    Raises what ProducerStates.check raises; InvalidRecordError for a buffer that is partly a duplicate.
+    """
+    if len(batches) == 1:
+        mark = producers.check(batches[0][1])
+        return None if mark is None else (mark.first_offset, mark.last_offset + 1)
+    marks = [mark for mark in _check_several(batches, producers) if mark is not None]
+    if not marks:
+        return None
+    if len(marks) < len(batches):
+        raise InvalidRecordError(
+            f"{len(marks)} of {len(batches)} batches of one request were appended before, the others were not"
+        )
+    return marks[0].first_offset, marks[-1].last_offset + 1
+
+
+def _check_several(
+    batches: list[tuple[int, BatchHeader]], producers: ProducerStates
+) -> list[BatchMark | None]:
+    idempotent = [header.producer_id for _, header in batches if header.producer_id >= 0]
+    if not idempotent:
+        return []
+    if len(idempotent) > WINDOW:
+        raise InvalidRecordError(
+            f"{len(idempotent)} batches of idempotent producers in one request; a retry could be told from new "
+            f"records only up to {WINDOW}"
+        )
+    trial = producers.fork(set(idempotent))
+    marks: list[BatchMark | None] = []
+    for _, header in batches:
+        mark = trial.check(header)
+        if mark is None:
+            trial.update(header, 0, 0)
+        marks.append(mark)
+    return marks

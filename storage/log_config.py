@@ -1,0 +1,76 @@
+"""Settings of one partition log, under Kafka's names for topics with `_` for `.`; Kafka's defaults."""
+
+from typing import Literal
+
+import msgspec
+
+CleanupPolicy = Literal["delete", "compact", "compact,delete"]
+HOUR_MS = 3_600_000
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in milliseconds, sizes in bytes; -1 is "no limit" where Kafka has it so."""
+
+    segment_bytes: int = 1024 * 1024 * 1024
+    """A new segment begins before the file would grow beyond this."""
+    segment_ms: int = 7 * 24 * HOUR_MS
+    """A new segment begins when the active one was begun this long ago, so that old records can go."""
+    index_interval_bytes: int = 4096
+    """One index entry for about so many bytes of records."""
+    max_message_bytes: int = 1024 * 1024 + 12
+    """The largest record batch, compressed, that a leader takes (`max.message.bytes`)."""
+    retention_ms: int = 7 * 24 * HOUR_MS
+    """Segments whose last append was longer ago go; -1: never."""
+    retention_bytes: int = -1
+    """The oldest segments go while the log holds more than this; -1: no limit."""
+    cleanup_policy: CleanupPolicy = "delete"
+    """Whether old records go by time and size, or because a newer record has their key."""
+    delete_retention_ms: int = 24 * HOUR_MS
+    """How long a compacted log keeps tombstones for readers to see."""
+    min_cleanable_dirty_ratio: float = 0.5
+    """Compaction waits until this part of the log was never compacted."""
+    min_compaction_lag_ms: int = 0
+    """Records younger than this are not compacted away."""
+    message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = "CreateTime"
+    """Whose clock stamps the records: the producer's or the leader's."""
+    message_timestamp_after_max_ms: int = HOUR_MS
+    """How far in the future a producer's timestamp may lie; -1: any (KIP-937)."""
+    producer_id_expiration_ms: int = 24 * HOUR_MS
+    """An idempotent producer that appended nothing for so long is forgotten."""
+    flush: Literal["sync", "os"] = "sync"
+    """sync: an acknowledged record was fsynced. os: it was handed to the operating system, as Kafka does."""
+
+    @property
+    def compacts(self) -> bool:
+        """Whether the log is compacted."""
+        return self.cleanup_policy != "delete"
+
+    @property
+    def deletes(self) -> bool:
+        """Whether old segments go by time and size."""
+        return self.cleanup_policy != "compact"
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense. Raises ValueError naming the setting."""
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"{name} is {value}; the least is {least}")
+        if not 0 <= self.min_cleanable_dirty_ratio <= 1:
+            raise ValueError(
+                f"min_cleanable_dirty_ratio is {self.min_cleanable_dirty_ratio}; it lies between 0 and 1"
+            )
+
+
+_LEAST = {
+    "segment_bytes": 64,
+    "segment_ms": 1,
+    "index_interval_bytes": 0,
+    "max_message_bytes": 62,
+    "retention_ms": -1,
+    "retention_bytes": -1,
+    "delete_retention_ms": 0,
+    "min_compaction_lag_ms": 0,
+    "message_timestamp_after_max_ms": -1,
+    "producer_id_expiration_ms": 1,
+}

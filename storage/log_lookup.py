@@ -1,0 +1,88 @@
+"""Finding records of a log by time."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from storage.batch_scan import DamageError, scan_batches
+from storage.errors import CorruptBatchError, InvalidRecordError, LogDamagedError
+from storage.record_batch import BatchHeader
+from storage.records import Record, decode_batch
+from storage.segment import Segment
+
+if TYPE_CHECKING:
+    from storage.partition_log import PartitionLog
+
+
+class TimestampedOffset(NamedTuple):
+    """A record's place and time, and the epoch of the leader that wrote it."""
+
+    offset: int
+    timestamp_ms: int
+    leader_epoch: int
+
+
+def offset_for_timestamp(
+    log: "PartitionLog", timestamp_ms: int, end_offset: int
+) -> TimestampedOffset | None:
+    """The first record in [log start, end_offset) stamped `timestamp_ms` or later. Raises LogDamagedError, OSError."""
+    for segment in log.segments:
+        if segment.max_timestamp < timestamp_ms or segment.end_offset <= log.log_start_offset:
+            continue
+        if segment.base_offset >= end_offset:
+            break
+        start = max(log.log_start_offset, segment.times.offset_before(timestamp_ms))
+        for position, header in _headers(segment, start):
+            if header.base_offset >= end_offset:
+                break
+            if header.max_timestamp < timestamp_ms:
+                continue
+            for record in _records(segment, position, header):
+                if log.log_start_offset <= record.offset < end_offset and (
+                    record.timestamp_ms >= timestamp_ms
+                ):
+                    return _found(record, header)
+    return None
+
+
+def max_timestamp(log: "PartitionLog", end_offset: int) -> TimestampedOffset | None:
+    """The first record with the largest timestamp in [log start, end_offset). Raises LogDamagedError, OSError."""
+    best, place = -1, None
+    for segment in log.segments:
+        if segment.base_offset >= end_offset or segment.end_offset <= log.log_start_offset:
+            continue
+        if segment.max_timestamp <= best:
+            continue
+        whole = segment.base_offset >= log.log_start_offset and segment.end_offset <= end_offset
+        start = segment.max_timestamp_offset if whole else log.log_start_offset
+        for position, header in _headers(segment, max(start, segment.base_offset)):
+            if header.next_offset > end_offset:
+                break
+            if header.max_timestamp > best:
+                best, place = header.max_timestamp, (segment, position, header)
+            if whole:
+                break
+    if place is None:
+        return None
+    for record in _records(*place):
+        if record.timestamp_ms >= best:
+            return _found(record, place[2])
+    return None
+
+
+def _found(record: Record, header: BatchHeader) -> TimestampedOffset:
+    return TimestampedOffset(record.offset, record.timestamp_ms, header.partition_leader_epoch)
+
+
+def _headers(segment: Segment, offset: int) -> Iterator[tuple[int, BatchHeader]]:
+    _, position = segment.locate(offset)
+    try:
+        yield from scan_batches(segment.file, position, segment.size, verify=False)
+    except DamageError as error:
+        raise LogDamagedError(f"{segment.path} is damaged: {error}") from error
+
+
+def _records(segment: Segment, position: int, header: BatchHeader) -> Iterator[Record]:
+    try:
+        yield from decode_batch(segment.file.read(position, header.size))
+    except (CorruptBatchError, InvalidRecordError) as error:
+        raise LogDamagedError(f"{segment.path} is damaged at byte {position}: {error}") from error
