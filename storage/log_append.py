@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from storage.compression import codec, decompress
+from storage.disk import Buffer
 from storage.errors import (
     BatchTooLargeError,
     InvalidRecordError,
@@ -10,8 +11,15 @@ from storage.errors import (
 )
 from storage.log_config import LogConfig
 from storage.producer_state import WINDOW, BatchMark, ProducerStates
-from storage.record_batch import HEADER_BYTES, BatchHeader, iter_validated
+from storage.record_batch import (
+    HEADER_BYTES,
+    BatchHeader,
+    assign,
+    iter_validated,
+    set_log_append_time,
+)
 from storage.records import decode_records
+from storage.segment import Placed
 
 
 class AppendInfo(NamedTuple):
@@ -108,3 +116,44 @@ def _check_several(
             trial.update(header, 0, 0)
         marks.append(mark)
     return marks
+
+
+def place(
+    data: bytearray,
+    batches: list[tuple[int, BatchHeader]],
+    base_offset: int,
+    leader_epoch: int,
+    stamp_ms: int,
+) -> list[Placed]:
+    """Patch offsets, epoch and, unless -1, the leader's stamp into `data`; returns where each batch lies now."""
+    placed: list[Placed] = []
+    for position, header in batches:
+        assign(data, position, base_offset, leader_epoch)
+        timestamp = header.max_timestamp
+        if stamp_ms >= 0:
+            set_log_append_time(data, position, stamp_ms)
+            timestamp = stamp_ms
+        last = base_offset + header.last_offset_delta
+        placed.append((position, base_offset, last, timestamp))
+        base_offset = last + 1
+    return placed
+
+
+def in_order(batches: Buffer, expected: int, folder: str) -> list[tuple[int, BatchHeader]]:
+    """(position, header) of a leader's batches: CRCs right, offsets from `expected` on, epochs never going back.
+
+    Raises CorruptBatchError, InvalidRecordError.
+    """
+    headers: list[tuple[int, BatchHeader]] = []
+    epoch = -1
+    for position, header in iter_validated(batches):
+        if header.base_offset < expected or header.partition_leader_epoch < epoch:
+            raise InvalidRecordError(
+                f"{folder}: batch at offset {header.base_offset} of epoch {header.partition_leader_epoch} can't "
+                f"follow offset {expected - 1} of epoch {epoch}"
+            )
+        expected, epoch = header.next_offset, header.partition_leader_epoch
+        headers.append((position, header))
+    if not headers:
+        raise InvalidRecordError("nothing to append: no record batch")
+    return headers

@@ -43,7 +43,7 @@ async def _checkpoint(log: "PartitionLog", *, closing: bool) -> None:
         await log_checkpoint.save(log.disk, log.folder, facts)
         await _remove_void(log)
     except OSError as error:
-        raise _full_or_broken(log, error) from error
+        raise disk_error(log, "maintain", error) from error
 
 
 def _facts(log: "PartitionLog") -> LogCheckpoint:
@@ -105,9 +105,9 @@ async def delete_segments(log: "PartitionLog", segments: list[Segment]) -> None:
         try:
             for segment in doomed:
                 segment.file.close()
-                await _remove(log, segment.name)
+                await remove_segment_files(log, segment.name)
         except OSError as error:
-            raise _full_or_broken(log, error) from error
+            raise disk_error(log, "maintain", error) from error
 
 
 async def _remove_void(log: "PartitionLog") -> None:
@@ -115,21 +115,23 @@ async def _remove_void(log: "PartitionLog") -> None:
     if not log.active.named:
         return
     while log.void:
-        await _remove(log, log.void[0])
+        await remove_segment_files(log, log.void[0])
         del log.void[0]
     for segment, following in pairwise(log.segments):
         if segment.file.size > segment.size and following.named:
             segment.file.truncate(segment.size)
 
 
-async def _remove(log: "PartitionLog", name: SegmentName) -> None:
+async def remove_segment_files(log: "PartitionLog", name: SegmentName) -> None:
+    """Remove a segment that is no part of the log any more, data last. Raises OSError."""
     for suffix in SIDE_FILES:
         await log.disk.remove(f"{log.folder}/{name.stem}.{suffix}")
     for one in (name, name._replace(provisional=not name.provisional)):
         await log.disk.remove(f"{log.folder}/{one.file_name}")
 
 
-def _full_or_broken(log: "PartitionLog", error: OSError) -> LogOfflineError:
+def disk_error(log: "PartitionLog", doing: str, error: OSError) -> LogOfflineError:
+    """What to raise: a full disk costs this piece of work, any other error fences the log."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(f"no room for the checkpoint of {log.folder}; the log itself is whole")
-    return log.fence("write the checkpoint of", error)
+        return DiskFullError(f"no room to {doing} {log.folder}; the log itself is whole")
+    return log.fence(doing, error)

@@ -54,7 +54,7 @@ def producers_at(segments: Sequence[Segment], offset: int, now_ms: int) -> Produ
     producers, start = ProducerStates(), segments[0].base_offset
     for segment in reversed(segments):
         if segment.base_offset <= offset:
-            found = _snapshot(segment)
+            found = snapshot_of(segment)
             if found is not None:
                 producers, start = found, segment.base_offset
                 break
@@ -62,7 +62,8 @@ def producers_at(segments: Sequence[Segment], offset: int, now_ms: int) -> Produ
     return producers
 
 
-def _snapshot(segment: Segment) -> ProducerStates | None:
+def snapshot_of(segment: Segment) -> ProducerStates | None:
+    """The producers as of the segment's base offset, if they were written down and can be read."""
     if segment.snapshot is not None:
         return ProducerStates.decode(segment.snapshot)
     try:

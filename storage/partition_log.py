@@ -5,17 +5,19 @@ tell how far they are on the disk. Work that waits is in `storage.log_maintenanc
 """
 
 import errno
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 
-from storage import log_append, log_lookup, log_maintenance
+from storage import compactor, log_append, log_lookup, log_maintenance
+from storage.compactor import CompactionResult
 from storage.disk import Buffer, Disk
 from storage.errors import (
     DiskFullError,
     InvalidRecordError,
     LogOfflineError,
     OffsetOutOfRangeError,
-    OttlaError,
 )
 from storage.leader_epochs import EpochEnd, LeaderEpochs
 from storage.log_append import AppendInfo
@@ -25,13 +27,14 @@ from storage.log_lookup import TimestampedOffset
 from storage.log_recovery import RecoveredLog, recover
 from storage.log_replay import producers_at
 from storage.producer_state import ProducerStates
-from storage.record_batch import BatchHeader, assign, iter_validated, set_log_append_time
+from storage.record_batch import BatchHeader
 from storage.retention import SegmentFacts, expired
 from storage.segment import RELATIVE_OFFSET_MAX, Placed, Segment
 from storage.segment_name import SegmentName
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _EMPTY = memoryview(b"")
+_base_offset = attrgetter("base_offset")
 
 
 class PartitionLog:
@@ -168,23 +171,15 @@ class PartitionLog:
         known = log_append.find_duplicate(checked, self.producers)
         if known is not None:
             return AppendInfo(known[0], known[1], True, -1)
-        stamped = config.message_timestamp_type == "LogAppendTime"
-        base = offset = self.log_end_offset
-        placed: list[Placed] = []
-        for position, header in checked:
-            assign(data, position, offset, leader_epoch)
-            if stamped:
-                set_log_append_time(data, position, now_ms)
-            last = offset + header.last_offset_delta
-            placed.append((position, offset, last, now_ms if stamped else header.max_timestamp))
-            offset = last + 1
+        stamp = now_ms if config.message_timestamp_type == "LogAppendTime" else -1
+        base = self.log_end_offset
+        placed = log_append.place(data, checked, base, leader_epoch, stamp)
         self._write(data, placed, now_ms)
-        if leader_epoch > self.latest_epoch:
-            self.epochs.assign(leader_epoch, base)
+        self.epochs.assign(leader_epoch, base)
         for (_, header), place in zip(checked, placed, strict=True):
             if header.producer_id >= 0:
                 self.producers.update(header, place[1], now_ms)
-        return AppendInfo(base, offset, False, now_ms if stamped else -1)
+        return AppendInfo(base, self.log_end_offset, False, stamp)
 
     def append_as_follower(self, batches: Buffer, now_ms: int | None = None) -> AppendInfo:
         """Append batches that have their offsets and epochs. Offsets may be missing (compaction), never go back.
@@ -193,24 +188,14 @@ class PartitionLog:
         """
         self._check_online()
         now = self.clock_ms if now_ms is None else now_ms
-        headers: list[tuple[int, BatchHeader]] = []
-        expected, epoch, gap = self.log_end_offset, -1, False
-        for position, header in iter_validated(batches):
-            if header.base_offset < expected or header.partition_leader_epoch < epoch:
-                raise InvalidRecordError(
-                    f"{self.folder}: batch at offset {header.base_offset} of epoch {header.partition_leader_epoch} "
-                    f"can't follow offset {expected - 1} of epoch {epoch}"
-                )
-            gap = gap or header.base_offset > expected
-            expected, epoch = header.next_offset, header.partition_leader_epoch
-            headers.append((position, header))
-        if not headers:
-            raise InvalidRecordError("nothing to append: no record batch")
+        headers = log_append.in_order(batches, self.log_end_offset, self.folder)
         self._check_first_epoch(headers[0][1])
         placed = [(p, h.base_offset, h.last_offset, h.max_timestamp) for p, h in headers]
+        expected = self.log_end_offset
         self._write(batches, placed, now)
-        self.gaps = self.gaps or gap
         for _, header in headers:
+            self.gaps = self.gaps or header.base_offset != expected
+            expected = header.next_offset
             self.epochs.assign(header.partition_leader_epoch, header.base_offset)
             self.producers.update(header, header.base_offset, now)
         return AppendInfo(headers[0][1].base_offset, expected, False, -1)
@@ -299,17 +284,9 @@ class PartitionLog:
 
     def segment_index(self, offset: int) -> int:
         """Index of the segment that holds `offset`, the first one for an offset before all."""
-        segments = self.segments
-        low, high = 0, len(segments)
-        if segments[-1].base_offset <= offset:
-            return high - 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            if segments[middle].base_offset <= offset:
-                low = middle
-            else:
-                high = middle
-        return low
+        if self.segments[-1].base_offset <= offset:
+            return len(self.segments) - 1
+        return max(0, bisect_right(self.segments, offset, key=_base_offset) - 1)
 
     def end_offset_for_epoch(self, epoch: int) -> EpochEnd:
         """The largest epoch known that is not above `epoch` and where it ended; -1, -1 when unknown (KIP-279)."""
@@ -501,6 +478,10 @@ class PartitionLog:
         """
         await log_maintenance.checkpoint_log(self)
 
+    async def compact(self, *, high_watermark: int, now_ms: int) -> CompactionResult:
+        """Compact what is worth it. Raises LogDamagedError, DiskFullError, LogOfflineError, decoding errors."""
+        return await compactor.compact(self, high_watermark=high_watermark, now_ms=now_ms)
+
     async def close(self, *, clean: bool = True) -> None:
         """Close the files, with `clean` after a checkpoint. Raises OttlaError when that fails; closed all the same."""
         try:
@@ -516,4 +497,4 @@ class PartitionLog:
         return f"PartitionLog({self.folder!r}, [{self.log_start_offset}, {self.log_end_offset}))"
 
 
-__all__ = ["AppendInfo", "FlushTicket", "OttlaError", "PartitionLog", "TimestampedOffset"]
+__all__ = ["AppendInfo", "FlushTicket", "PartitionLog", "TimestampedOffset"]
