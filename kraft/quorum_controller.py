@@ -26,6 +26,7 @@ from kraft.metadata.requests import (
     RegisterBrokerRequest,
     Request,
 )
+from kraft.raft.errors import NotLeaderError
 from kraft.raft.messages import Entry, EntryKind
 from storage.errors import OttlaError
 
@@ -142,6 +143,8 @@ class QuorumController:
             return await self._handle(request)
         except NotControllerError:
             raise
+        except NotLeaderError as error:
+            raise NotControllerError(str(error)) from error
         except OttlaError as error:
             return Answer(self.image.offset, Refused(refusal=Refusal.of(error)))
 

@@ -1,5 +1,6 @@
 """Brings this broker's replicas in line with each new metadata image: failover, seen from a broker."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -31,52 +32,55 @@ class MetadataFollower:
         self._static = static
         self._now_ms = now_ms
         self._image = EMPTY_IMAGE
+        self._newest = EMPTY_IMAGE
         self._begun = False
+        self._wake = asyncio.Event()
 
-    def begin(self, image: MetadataImage) -> None:
-        """This broker is registered: take the image that holds its registration, and all that follow."""
+    def begin(self) -> None:
+        """This broker is registered: act on the newest image from now on."""
         self._begun = True
-        self.publish(image)
+        self._wake.set()
 
     def publish(self, image: MetadataImage) -> None:
-        """Take a new image."""
-        if not self._begun:
-            return
+        """There is a newer image."""
+        self._newest = image
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Follow the images until cancelled; those that came while one was taken in are taken in together."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._begun and self._newest is not self._image:
+                await self._take(self._newest)
+
+    async def _take(self, image: MetadataImage) -> None:
         old, self._image = self._image, image
-        if old.configs is not image.configs:
+        if old.configs is not image.configs or old is EMPTY_IMAGE:
             self._configure()
         changes = local_changes(old, image, self._node_id)
         if not changes:
             return
         began_ms = self._now_ms()
         for identity in changes.deleted:
-            self._replicas.remove(identity, reason="the topic was deleted")
+            await self._replicas.remove(identity, reason="the topic was deleted")
         for identity in changes.removed:
-            self._replicas.remove(identity, reason="assigned to other brokers")
+            await self._replicas.remove(identity, reason="assigned to other brokers")
         for replica in changes.updated:
-            self._update(replica)
-        for replica in changes.leaders:
-            self._lead(replica)
-        for replica in changes.followers:
-            registration = replica.registration
-            self._replicas.follow(
-                replica.identity, replica.topic, registration, self._log_config(replica.topic)
+            self._replicas.update(
+                replica.identity, replica.registration, self._min_insync_replicas(replica.topic)
             )
+        await self._replicas.prepare(
+            (replica.identity, replica.topic, self._log_config(replica.topic))
+            for replica in (*changes.leaders, *changes.followers)
+        )
+        for replica in changes.leaders:
+            self._replicas.lead(
+                replica.identity, replica.registration, self._min_insync_replicas(replica.topic)
+            )
+        for replica in changes.followers:
+            self._replicas.follow(replica.identity, replica.registration)
         self._tell(old, changes.leaders, self._now_ms() - began_ms)
-
-    def _lead(self, replica: LocalReplica) -> None:
-        self._replicas.lead(
-            replica.identity,
-            replica.topic,
-            replica.registration,
-            self._log_config(replica.topic),
-            self._min_insync_replicas(replica.topic),
-        )
-
-    def _update(self, replica: LocalReplica) -> None:
-        self._replicas.update(
-            replica.identity, replica.registration, self._min_insync_replicas(replica.topic)
-        )
 
     def _configure(self) -> None:
         found = floors(self._image, node_id=self._node_id, static=self._static)

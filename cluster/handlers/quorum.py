@@ -1,10 +1,11 @@
 """The metadata quorum for operators: describe it, change its voters, move its leadership. Carried out at its leader."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from cluster.peers.network import Peer, PeerGoneError, PeerNetwork
@@ -14,8 +15,11 @@ from kraft.raft.membership import ChangeKind, MembershipChange
 from kraft.raft.status import RaftStatus
 from storage.errors import ErrorCode, OttlaError
 
+log = structlog.get_logger("quorum")
+
 METHOD = "Quorum"
 TIMEOUT_S = 10.0
+JOIN_TIMEOUT_S = 1.0
 CATCH_UP_TIMEOUT_S = 30.0
 RETRY_S = 0.05
 
@@ -143,9 +147,19 @@ class QuorumHandler:
         """Move leadership to a voter (-1: the one furthest ahead) and return the new leader."""
         return (await self._ask(_Transfer(node_id), TIMEOUT_S)).leader_id
 
-    async def join(self, request: Join) -> None:
-        """Ask to be a learner. Raises when nobody can grant it now."""
-        await self._ask(request, TIMEOUT_S)
+    async def ask_to_join(self, voters: Mapping[int, str], request: Join) -> None:
+        """Ask every voter to be admitted as a learner: one of them leads. Tells of refusals, raises nothing."""
+        for node_id, address in voters.items():
+            try:
+                data = await self._network.call(
+                    Peer(node_id, address), METHOD, msgspec.msgpack.encode(request), JOIN_TIMEOUT_S
+                )
+                refusal = _answer_decoder.decode(data).refusal
+            except OttlaError as error:
+                refusal = Refusal.of(error)
+            if refusal is None:
+                return
+            log.debug("not admitted yet", voter=node_id, reason=refusal.message)
 
     async def serve(self, data: bytes) -> bytes:
         """Answer another node. Raises InvalidRequestError for garbage."""

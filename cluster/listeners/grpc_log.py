@@ -44,7 +44,7 @@ class GrpcLog(log_pb2_grpc.LogServiceServicer):
         """One request."""
         return await self._produce.one(request, context.time_remaining())
 
-    async def StreamProduce(self, _requests: object, context: Context) -> None:  # noqa: N802
+    async def StreamProduce(self, _requests: object, context: Context) -> None:  # type: ignore[override]  # noqa: N802 - the read/write form, which the stubs do not know
         """Many requests."""
         await self._produce.stream(context)
 
@@ -52,7 +52,7 @@ class GrpcLog(log_pb2_grpc.LogServiceServicer):
         """One long poll."""
         return await self._fetch.one(request, context.time_remaining())
 
-    async def StreamFetch(self, _requests: object, context: Context) -> None:  # noqa: N802
+    async def StreamFetch(self, _requests: object, context: Context) -> None:  # type: ignore[override]  # noqa: N802
         """Subscriptions."""
         await self._fetch.stream(context)
 

@@ -58,6 +58,6 @@ class GrpcDoor:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace=DRAIN_S)
 
-    async def _say(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
+    async def _say(self, status: int) -> None:
         for name in ("", *SERVICES):
             await self._health.set(name, status)

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import structlog
 
 from cluster.peers.network import Peer, PeerNetwork, PeerStream
+from cluster.replication import high_watermarks
 from cluster.replication.isr_proposals import IsrProposals, Propose
 from cluster.replication.leader_session import LeaderSession
 from cluster.replication.partition import Partition, TopicIdPartition
@@ -17,10 +18,13 @@ from kraft.metadata.image import PartitionRegistration
 from storage.errors import OttlaError
 from storage.group_commit import GroupCommit
 from storage.log_config import LogConfig
-from storage.log_directory import LogDirectory
+from storage.log_directory import LogDirectory, LogIdentity
 from storage.partition_log import PartitionLog
 
 log = structlog.get_logger("replicas")
+
+# Kafka's replica.high.watermark.checkpoint.interval.ms.
+HIGH_WATERMARK_INTERVAL_S = 5.0
 
 
 class Clock(NamedTuple):
@@ -38,7 +42,6 @@ class ReplicaManager:
         node_id: int,
         directory: LogDirectory,
         network: PeerNetwork,
-        commit: GroupCommit,
         clock: Clock,
         rng: random.Random,
         *,
@@ -48,10 +51,12 @@ class ReplicaManager:
     ) -> None:
         self.node_id = node_id
         self.partitions: dict[TopicIdPartition, Partition] = {}
-        self.high_watermarks: dict[TopicIdPartition, int] = {}
         self._directory = directory
+        self._high_watermarks = high_watermarks.read(directory.disk)
         self._network = network
-        self._commit = commit
+        self._commit = GroupCommit(
+            directory.disk, on_flushed=self.log_flushed, on_error=self.log_failed
+        )
         self._clock = clock
         self._rng = rng
         self._broker_epoch = broker_epoch
@@ -69,8 +74,10 @@ class ReplicaManager:
             self._tasks = tasks
             for fetcher in self._fetchers.values():
                 tasks.create_task(fetcher.run())
+            tasks.create_task(self._commit.run())
             tasks.create_task(self._proposals.run())
             tasks.create_task(self._watch_lag())
+            tasks.create_task(self._keep_high_watermarks())
 
     async def serve_follower(self, stream: PeerStream) -> None:
         """Serve one follower broker's stream until it breaks."""
@@ -85,17 +92,34 @@ class ReplicaManager:
             if isinstance(partition.role, LeaderState):
                 yield partition
 
+    async def prepare(self, wanted: Iterable[tuple[TopicIdPartition, str, LogConfig]]) -> None:
+        """Have the logs of these replicas open, those that are new made and named on disk. Raises nothing: a replica
+        whose log cannot be had stays away, and the error is told.
+        """
+        missing = []
+        for identity, topic, config in wanted:
+            if identity in self.partitions:
+                continue
+            found = self._directory.get(str(identity.topic_id), identity.partition)
+            if found is not None:
+                found.reconfigure(config)
+                self._add(identity, topic, found)
+            else:
+                missing.append((identity, topic, config))
+        made = await asyncio.gather(*(self._create(*each) for each in missing))
+        for (identity, topic, _), opened in zip(missing, made, strict=True):
+            if opened is not None:
+                self._add(identity, topic, opened)
+
     def lead(
         self,
         identity: TopicIdPartition,
-        topic: str,
         registration: PartitionRegistration,
-        config: LogConfig,
         min_insync_replicas: int,
     ) -> None:
         """Begin to lead a partition in the leader epoch of `registration`."""
         self._unfollow(identity)
-        partition = self._open(identity, topic, config)
+        partition = self._usable(identity)
         if partition is None:
             return
         state = LeaderState.elected(
@@ -115,15 +139,9 @@ class ReplicaManager:
             partition.commit()
         self.request_flush(partition)
 
-    def follow(
-        self,
-        identity: TopicIdPartition,
-        topic: str,
-        registration: PartitionRegistration,
-        config: LogConfig,
-    ) -> None:
+    def follow(self, identity: TopicIdPartition, registration: PartitionRegistration) -> None:
         """Begin to follow the leader of `registration`, or wait for one when there is none."""
-        partition = self._open(identity, topic, config)
+        partition = self._usable(identity)
         if partition is None:
             return
         partition.become_follower(registration.leader, registration.leader_epoch)
@@ -166,7 +184,7 @@ class ReplicaManager:
         if isinstance(partition.role, LeaderState):
             partition.role.min_insync_replicas = min_insync_replicas
 
-    def remove(self, identity: TopicIdPartition, *, reason: str) -> None:
+    async def remove(self, identity: TopicIdPartition, *, reason: str) -> None:
         """Give a replica up: it is assigned elsewhere or its topic is gone. Its data are deleted."""
         self._unfollow(identity)
         partition = self.partitions.pop(identity, None)
@@ -175,7 +193,12 @@ class ReplicaManager:
         log.info("replica removed", partition=partition.name, reason=reason)
         del self._by_log[partition.log]
         partition.close()
-        self._directory.delete_log(partition.log)
+        try:
+            await self._directory.delete_log(str(identity.topic_id), identity.partition)
+        except OttlaError as error:
+            log.error(
+                "replica's data could not be deleted", partition=partition.name, error=str(error)
+            )
 
     def set_lag_time_max(self, lag_time_max_ms: int) -> None:
         """`replica.lag.time.max.ms`."""
@@ -205,31 +228,35 @@ class ReplicaManager:
             self._unfollow(partition.identity)
             partition.went_offline(error)
 
-    def _open(self, identity: TopicIdPartition, topic: str, config: LogConfig) -> Partition | None:
-        """The replica, its log opened or made. None when its log cannot be used: the replica is offline then."""
-        known = self.partitions.get(identity)
-        if known is not None:
-            return None if known.offline is not None else known
+    async def _create(
+        self, identity: TopicIdPartition, topic: str, config: LogConfig
+    ) -> PartitionLog | None:
         try:
-            opened = self._directory.open_or_create(
-                topic, identity.partition, identity.topic_id, config
+            return await self._directory.create_log(
+                LogIdentity(topic, str(identity.topic_id), identity.partition),
+                config,
+                now_ms=self._clock.now_wall_ms(),
             )
         except OttlaError as error:
             log.error(
-                "replica cannot be opened",
-                topic=topic,
-                partition=identity.partition,
+                "replica cannot be made",
+                partition=f"{topic}-{identity.partition}",
                 error=str(error),
             )
             return None
+
+    def _add(self, identity: TopicIdPartition, topic: str, opened: PartitionLog) -> None:
         partition = Partition(identity, topic, opened, self.node_id)
-        known_hw = self.high_watermarks.get(identity, opened.log_start_offset)
-        partition.role.high_watermark = max(
-            opened.log_start_offset, min(known_hw, opened.log_end_offset)
-        )
+        start = opened.log_start_offset
+        known = self._high_watermarks.get((str(identity.topic_id), identity.partition), start)
+        partition.role.high_watermark = max(start, min(known, opened.log_end_offset))
         self.partitions[identity] = partition
         self._by_log[opened] = partition
-        return partition
+
+    def _usable(self, identity: TopicIdPartition) -> Partition | None:
+        """The replica, unless its log could not be opened or is fenced."""
+        partition = self.partitions.get(identity)
+        return partition if partition is not None and partition.offline is None else None
 
     def _fetcher(self, peer: Peer) -> ReplicaFetcher:
         fetcher = self._fetchers.get(peer)
@@ -246,6 +273,25 @@ class ReplicaManager:
         fetcher = self._following.pop(identity, None)
         if fetcher is not None:
             fetcher.unfollow(identity)
+
+    async def save_high_watermarks(self) -> None:
+        """Write down how far each replica is committed, so that a restart need not begin at nothing."""
+        known = {
+            (str(identity.topic_id), identity.partition): partition.high_watermark
+            for identity, partition in self.partitions.items()
+        }
+        if known == self._high_watermarks:
+            return
+        try:
+            await high_watermarks.write(self._directory.disk, known)
+            self._high_watermarks = known
+        except OSError as error:
+            log.warning("high watermarks not saved", error=str(error))
+
+    async def _keep_high_watermarks(self) -> None:
+        while True:
+            await asyncio.sleep(HIGH_WATERMARK_INTERVAL_S)
+            await self.save_high_watermarks()
 
     async def _watch_lag(self) -> None:
         while True:

@@ -1,0 +1,334 @@
+"""One node, whole: metadata quorum, controller, replicas. Everything but the doors for clients.
+
+Time comes from the loop, everything else that is not ours through `Environment`, so that the simulator runs this very
+class (docs/ARCHITECTURE.md).
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from cluster import directory_id
+from cluster.broker_peers import BrokerPeers
+from cluster.config import NodeConfig
+from cluster.endpoints import PEER, Endpoint, parse_voters
+from cluster.errors import NotLeaderError, UnknownTopicOrPartitionError
+from cluster.failover.broker_lease import BrokerLease
+from cluster.failover.controller_client import ControllerClient
+from cluster.failover.metadata_follower import MetadataFollower
+from cluster.handlers.admin import AdminHandler, ProducerIds
+from cluster.handlers.delete_records import DeleteRecordsHandler
+from cluster.handlers.fetch import FetchHandler
+from cluster.handlers.offsets import OffsetsHandler
+from cluster.handlers.produce import ProduceHandler
+from cluster.handlers.quorum import Join, QuorumHandler
+from cluster.housekeeping import Housekeeping
+from cluster.isr_channel import isr_channel
+from cluster.peers.network import Peer, PeerNetwork
+from cluster.peers.raft_links import RaftLinks
+from cluster.quorum_port import QuorumPort
+from cluster.replication.partition import Partition, TopicIdPartition
+from cluster.replication.replica_manager import Clock, ReplicaManager
+from kraft.driver import Listeners, RaftDriver
+from kraft.metadata import records
+from kraft.metadata.broker_leases import BrokerLeases
+from kraft.metadata.controller import Controller
+from kraft.metadata.image import MetadataImage
+from kraft.metadata.requests import RegisterBrokerRequest
+from kraft.quorum_controller import Quorum, QuorumController
+from kraft.raft.config import RaftConfig
+from kraft.raft.membership import Member, Membership
+from kraft.raft.ready import LeadershipFact, Role
+from kraft.store import RaftStore
+from storage.disk import Disk
+from storage.log_config import LogConfig
+from storage.log_directory import LogDirectory
+
+log = structlog.get_logger("broker")
+
+JOIN_PAUSE_S = 0.2
+
+
+class Environment(NamedTuple):
+    """What is not ours. now_wall_ms: milliseconds since the epoch, for record timestamps and retention only."""
+
+    disk: Disk
+    network: PeerNetwork
+    rng: random.Random
+    now_wall_ms: Callable[[], int]
+
+
+class Broker:
+    """Use `open`, then `run` in a task; `stop` asks it to leave in peace."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        environment: Environment,
+        advertised: dict[str, Endpoint],
+        directory: LogDirectory,
+        folder_id: UUID,
+        store: RaftStore,
+    ) -> None:
+        """Use `open`."""
+        self.config = config
+        self.node_id = config.node_id
+        self._environment = environment
+        self._network = environment.network
+        self._advertised = advertised
+        self._directory = directory
+        self._folder_id = folder_id
+        self._incarnation = UUID(int=environment.rng.getrandbits(128), version=4)
+        self._stop_asked = asyncio.Event()
+        self.left = asyncio.Event()
+        """Set when leaderships have moved and clients may be sent away."""
+        self._is_voter = "controller" in config.process_roles
+        self._voters = parse_voters(config.controller_quorum_voters)
+        clock = Clock(_loop_ms, environment.now_wall_ms)
+        self._make_quorum(store)
+        self._make_replicas(clock)
+        self._make_handlers(clock)
+        self.peers = BrokerPeers(self)
+
+    @classmethod
+    async def open(
+        cls, config: NodeConfig, environment: Environment, advertised: dict[str, Endpoint]
+    ) -> "Broker":
+        """Lock and load the data folder. Raises DataDirectoryError and what storage finds unreadable."""
+        disk = environment.disk
+        directory = await LogDirectory.open(disk, node_id=config.node_id)
+        folder_id = await directory_id.read_or_draw(disk, environment.rng)
+        wall_ms = environment.now_wall_ms()
+        await directory.load(lambda _: LogConfig(), now_ms=wall_ms)
+        for folder, error in directory.failed.items():
+            log.error("log cannot be opened", folder=folder, error=str(error))
+        store = await RaftStore.open(disk, wall_ms=wall_ms)
+        return cls(config, environment, advertised, directory, folder_id, store)
+
+    def _make_quorum(self, store: RaftStore) -> None:
+        config, rng = self.config, self._environment.rng
+        self.links = RaftLinks(self._network, self.node_id, rng, self._peer_died)
+        self.controller = QuorumController(
+            self.node_id,
+            Controller(rng, config.static),
+            BrokerLeases(
+                config.broker_session_timeout_ms, max(config.broker_heartbeat_interval_ms, 1)
+            ),
+            Quorum(
+                lambda command: self.driver.propose([command]),
+                lambda: self.driver.read(),
+                lambda: self.driver.node.last_index,
+            ),
+            self._publish,
+            lambda: self.links.dead,
+            _loop_ms,
+        )
+        self.driver = RaftDriver(
+            RaftConfig(
+                node_id=self.node_id,
+                election_timeout_ms=config.controller_quorum_election_timeout_ms,
+                heartbeat_interval_ms=config.controller_quorum_heartbeat_interval_ms,
+            ),
+            store,
+            self.links,
+            self.controller,
+            Membership.of(*(Member(node, address) for node, address in self._voters.items())),
+            rng=rng,
+            listeners=Listeners(leadership=self._leadership, membership=self._membership),
+            snapshot_log_bytes=config.metadata_log_max_record_bytes_between_snapshots,
+        )
+        self.quorum_port = QuorumPort(self.driver)
+        self.quorum = QuorumHandler(
+            self.node_id, self.quorum_port, self._network, self.peer, _loop_ms
+        )
+        self.controller_client = ControllerClient(
+            self._network,
+            self.node_id,
+            lambda: self.driver.node.leader_id,
+            self.peer,
+            self.controller.submit,
+            self.controller.applied,
+        )
+        self.lease = BrokerLease(
+            self.controller_client,
+            self._registration,
+            lambda: self.image.offset,
+            _loop_ms,
+            heartbeat_interval_ms=config.broker_heartbeat_interval_ms,
+            session_timeout_ms=config.broker_session_timeout_ms,
+        )
+
+    def _make_replicas(self, clock: Clock) -> None:
+        self.replicas = ReplicaManager(
+            self.node_id,
+            self._directory,
+            self._network,
+            clock,
+            self._environment.rng,
+            broker_epoch=lambda: self.lease.broker_epoch,
+            peer=self.peer,
+            propose=isr_channel(
+                self.node_id, self.controller_client, lambda: self.lease.broker_epoch
+            ),
+        )
+        self._follower = MetadataFollower(
+            self.node_id, self.replicas, self.config.static, clock.now_ms
+        )
+        self._housekeeping = Housekeeping(self.replicas, clock)
+
+    def _make_handlers(self, clock: Clock) -> None:
+        self.produce = ProduceHandler(
+            self.partition, self.replicas.request_flush, clock.now_ms, clock.now_wall_ms
+        )
+        self.fetch = FetchHandler(self.partition)
+        self.offsets = OffsetsHandler(self.partition)
+        self.delete_records = DeleteRecordsHandler(self.partition)
+        self.admin = AdminHandler(
+            self.node_id, self.controller_client, lambda: self.image, self.config.static
+        )
+        self.producer_ids = ProducerIds(
+            self.node_id, self.controller_client, lambda: self.lease.broker_epoch
+        )
+
+    @property
+    def image(self) -> MetadataImage:
+        """The newest metadata that this node has applied."""
+        return self.controller.image
+
+    def partition(self, topic: str, index: int) -> Partition:
+        """A partition that this broker may serve. Raises UnknownTopicOrPartitionError, NotLeaderError."""
+        found = self.image.topics_by_name.get(topic)
+        if found is None:
+            raise UnknownTopicOrPartitionError(f"there is no topic {topic!r}")
+        registration = found.partitions.get(index)
+        if registration is None:
+            raise UnknownTopicOrPartitionError(
+                f"{topic} has partitions 0 to {len(found.partitions) - 1}; there is no partition {index}"
+            )
+        partition = self.replicas.partitions.get(TopicIdPartition(found.topic_id, index))
+        if partition is None or partition.offline is not None:
+            raise NotLeaderError(
+                f"node {self.node_id} has no usable replica of {topic}-{index}",
+                registration.leader if registration.leader != self.node_id else -1,
+                registration.leader_epoch,
+            )
+        if not self.lease.holds:
+            raise NotLeaderError(
+                f"node {self.node_id} has not heard from the controller for a session: another node may lead "
+                f"{topic}-{index} by now",
+                -1,
+                registration.leader_epoch,
+            )
+        return partition
+
+    def peer(self, node_id: int) -> Peer | None:
+        """A node's peer address, from its registration or from the quorum's members."""
+        broker = self.image.brokers.get(node_id)
+        if broker is not None and PEER in broker.listeners:
+            host, port = broker.listeners[PEER]
+            return Peer(node_id, f"{host}:{port}")
+        member = self.driver.node.membership.find(node_id)
+        return Peer(node_id, member.address) if member is not None else None
+
+    async def run(self) -> None:
+        """Live until `stop` and its controlled shutdown are over. Raises what makes the node useless."""
+        await self._network.serve(self.peers)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(work)
+                    for work in (
+                        self.driver.run(),
+                        self.links.run(),
+                        self.controller.run(),
+                        self._directory.run_removals(),
+                        self.replicas.run(),
+                        self._follower.run(),
+                        self._housekeeping.run(),
+                        self._live(),
+                    )
+                ]
+                await self._stop_asked.wait()
+                await self._leave()
+                self.left.set()
+                for task in running:
+                    task.cancel()
+        finally:
+            await self._network.close()
+            await self.replicas.save_high_watermarks()
+            await self._directory.close()
+
+    def stop(self) -> None:
+        """Ask for a controlled shutdown: leaderships move first."""
+        self._stop_asked.set()
+
+    async def _live(self) -> None:
+        """Join the quorum's log, register, then act on the metadata."""
+        if not self._is_voter:
+            await self._join()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.lease.run())
+            await self.lease.registered.wait()
+            await self.controller.applied(self.lease.broker_epoch)
+            await self._directory.set_cluster_id(self.image.cluster_id)
+            self._follower.begin()
+
+    async def _join(self) -> None:
+        """A node without a vote asks the voters for the metadata log."""
+        address = self._advertised[PEER].address
+        while self.driver.node.leader_id is None or not self.image.cluster_id:
+            await self.quorum.ask_to_join(self._voters, Join(self.node_id, address))
+            await asyncio.sleep(JOIN_PAUSE_S)
+
+    async def _leave(self) -> None:
+        """Hand everything over: partition leaderships, then the quorum's."""
+        timeout_s = self.config.controlled_shutdown_timeout_ms / 1000
+        if timeout_s <= 0 or not self.lease.registered.is_set():
+            return
+        log.info("stopping: leaderships move first")
+        self.lease.leave()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.lease.may_stop.wait()
+        except TimeoutError:
+            log.warning("stopping although leaderships have not moved", waited_s=timeout_s)
+        await self.quorum_port.hand_over()
+
+    def _registration(self) -> RegisterBrokerRequest:
+        return RegisterBrokerRequest(
+            node_id=self.node_id,
+            cluster_id=self._directory.meta.cluster_id or "",
+            incarnation=self._incarnation,
+            listeners={
+                name: records.Endpoint(endpoint.host, endpoint.port)
+                for name, endpoint in self._advertised.items()
+            },
+            rack=self.config.broker_rack,
+            directory_id=self._folder_id,
+            clean_shutdown=self._directory.was_clean,
+        )
+
+    def _publish(self, _old: MetadataImage, new: MetadataImage) -> None:
+        self._follower.publish(new)
+
+    def _peer_died(self, node_id: int) -> None:
+        self.driver.peer_unreachable(node_id)
+        self.controller.look_at_dead()
+
+    def _membership(self, membership: Membership) -> None:
+        self.links.connect({member.node_id: member.address for member in membership.members})
+
+    def _leadership(self, fact: LeadershipFact) -> None:
+        self.quorum_port.leadership_changed(fact)
+        if fact.role is Role.LEADER:
+            self.controller.lead(self.quorum_port.previous_leader)
+        else:
+            self.controller.resign()
+
+
+def _loop_ms() -> int:
+    return int(asyncio.get_running_loop().time() * 1000)

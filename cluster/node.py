@@ -1,0 +1,123 @@
+"""A node of the real world: the composition root, where seams meet disk, network and clock."""
+
+import asyncio
+import random
+import socket
+import time
+from pathlib import Path
+
+import structlog
+
+from cluster.broker import Broker, Environment
+from cluster.config import NodeConfig
+from cluster.endpoints import PEER, Endpoint, advertised, listeners
+from cluster.errors import NotLeaderError
+from cluster.listeners import grpc_metadata
+from cluster.listeners.grpc_admin import GrpcAdmin
+from cluster.listeners.grpc_fetch import GrpcFetch
+from cluster.listeners.grpc_log import GrpcLog
+from cluster.listeners.grpc_produce import GrpcProduce
+from cluster.listeners.grpc_server import GrpcDoor
+from cluster.peers.grpc_network import GrpcPeerNetwork
+from ottla.v1 import common_pb2
+from storage.errors import DataDirectoryError, OttlaError
+from storage.real_disk import RealDisk
+
+log = structlog.get_logger("node")
+
+
+class Node:
+    """One node in the foreground: `run` until `stop`."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        self._broker: Broker | None = None
+        self._stop_asked = asyncio.Event()
+        self.serving = asyncio.Event()
+        """Set once the broker is unfenced and its doors are open."""
+
+    async def run(self) -> None:
+        """Open the data folder, join the cluster, serve. Raises OttlaError when the node cannot live."""
+        config = self._config
+        disk = _open_disk(config)
+        try:
+            doors = [GrpcDoor(each) for each in listeners(config).values() if each.is_grpc]
+            ports = {door.endpoint.name: door.port for door in doors}
+            peer_listen = listeners(config)[PEER]
+            told = advertised(config, ports, socket.gethostname())
+            network = GrpcPeerNetwork(config.node_id, peer_listen.address, self._cluster_id)
+            environment = Environment(disk, network, random.Random(), _wall_ms)
+            broker = self._broker = await Broker.open(config, environment, told)
+            await self._live(broker, doors)
+        finally:
+            disk.close()
+
+    def stop(self) -> None:
+        """Ask for a controlled shutdown."""
+        self._stop_asked.set()
+
+    async def _live(self, broker: Broker, doors: list[GrpcDoor]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            living = tasks.create_task(broker.run())
+            for door in doors:
+                await door.start(*_services(broker, door.endpoint))
+                log.info("listening", name=door.endpoint.name, address=door.endpoint.address)
+            announcing = tasks.create_task(self._announce(broker, doors))
+            stopping = tasks.create_task(self._drain(broker, doors))
+            await living
+            announcing.cancel()
+            stopping.cancel()
+
+    async def _announce(self, broker: Broker, doors: list[GrpcDoor]) -> None:
+        await broker.lease.unfenced.wait()
+        for door in doors:
+            await door.serving()
+        self.serving.set()
+        log.info("serving", node=broker.node_id, cluster_id=broker.image.cluster_id)
+
+    async def _drain(self, broker: Broker, doors: list[GrpcDoor]) -> None:
+        """Leaderships move first while the doors are still open, so that clients are told where to."""
+        await self._stop_asked.wait()
+        broker.stop()
+        await broker.left.wait()
+        for door in doors:
+            await door.drain()
+
+    def _cluster_id(self) -> str:
+        return self._broker.image.cluster_id if self._broker is not None else ""
+
+
+def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin]:
+    listener = endpoint.name
+
+    def hint(error: OttlaError) -> common_pb2.LeaderHint | None:
+        if not isinstance(error, NotLeaderError) or error.leader_id < 0:
+            return None
+        return grpc_metadata.leader_hint(
+            broker.image, error.leader_id, error.leader_epoch, listener
+        )
+
+    log_service = GrpcLog(
+        GrpcProduce(broker.produce, hint, _wall_ms),
+        GrpcFetch(broker.fetch, hint),
+        broker.offsets,
+        broker.producer_ids,
+        hint,
+    )
+    admin = GrpcAdmin(listener, broker.node_id, broker.admin, broker.quorum, broker.delete_records)
+    return log_service, admin
+
+
+def _open_disk(config: NodeConfig) -> RealDisk:
+    root = Path(config.log_dir)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataDirectoryError(
+            f"log.dir {root} cannot be made: {error.strerror}; give this user the right to, or choose another folder"
+        ) from None
+    return RealDisk(root)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
