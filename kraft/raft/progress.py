@@ -37,6 +37,11 @@ class Progress:
     snapshot_offset: int = 0
     chunk_sent_ms: int | None = None
 
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether a snapshot goes to it."""
+        return self.state is ReplicationState.SNAPSHOT
+
     def can_send_entries(self, max_inflight: int) -> bool:
         """Whether entries may be sent now."""
         if self.state is ReplicationState.REPLICATE:

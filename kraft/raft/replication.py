@@ -83,20 +83,19 @@ def pump(core: Core, now_ms: int) -> None:
 
 
 def _send_to(core: Core, progress: Progress, now_ms: int) -> None:
+    if progress.next_index <= core.log.base_index and not progress.needs_snapshot:
+        assert core.snapshot is not None, "the log was compacted without a snapshot"
+        progress.send_snapshot(core.snapshot)
     while (
         progress.can_send_entries(core.config.max_inflight_appends)
         and progress.next_index <= core.log.last_index
     ):
-        if progress.next_index <= core.log.base_index:
-            assert core.snapshot is not None, "the log was compacted without a snapshot"
-            progress.send_snapshot(core.snapshot)
-            break
         entries = core.log.slice(
             progress.next_index, core.log.last_index, core.config.max_append_bytes
         )
         _send_append(core, progress, progress.next_index - 1, entries)
         progress.sent_entries(entries[-1].index)
-    if progress.state is ReplicationState.SNAPSHOT:
+    if progress.needs_snapshot:
         _send_chunk(core, progress, now_ms)
     news = (
         progress.state is ReplicationState.REPLICATE
@@ -127,9 +126,7 @@ def _send_append(
 def _send_heartbeat(core: Core, progress: Progress) -> None:
     """Empty, and after the last entry sent: a refusal tells that something was lost on the way."""
     progress.heartbeat_due = False
-    if progress.state is not ReplicationState.SNAPSHOT and core.log.has_term(
-        progress.next_index - 1
-    ):
+    if not progress.needs_snapshot:
         _send_append(core, progress, progress.next_index - 1, ())
         return
     core.early.append(
@@ -172,9 +169,7 @@ def _accepted(core: Core, progress: Progress, index: int, now_ms: int) -> None:
     news = progress.matched(index)
     if progress.state is ReplicationState.PROBE:
         progress.replicate()
-    elif (
-        progress.state is ReplicationState.SNAPSHOT and progress.match_index >= core.log.base_index
-    ):
+    elif progress.needs_snapshot and progress.match_index >= core.log.base_index:
         progress.probe(progress.match_index + 1)
     if news:
         advance_commit(core, now_ms)
@@ -182,7 +177,7 @@ def _accepted(core: Core, progress: Progress, index: int, now_ms: int) -> None:
 
 
 def _refused(core: Core, progress: Progress, message: AppendEntriesResponse) -> None:
-    if progress.state is ReplicationState.SNAPSHOT:
+    if progress.needs_snapshot:
         return
     if message.last_index < progress.match_index:
         core.facts.append(
