@@ -174,6 +174,7 @@ class Broker:
             propose=isr_channel(
                 self.node_id, self.controller_client, lambda: self.lease.broker_epoch
             ),
+            eligible=self._may_join_isr,
         )
         self._follower = MetadataFollower(
             self.node_id, self.replicas, self.config.static, clock.now_ms
@@ -311,6 +312,10 @@ class Broker:
             directory_id=self._folder_id,
             clean_shutdown=self._directory.was_clean,
         )
+
+    def _may_join_isr(self, node_id: int, broker_epoch: int) -> bool:
+        broker = self.image.brokers.get(node_id)
+        return broker is not None and broker.eligible and broker.broker_epoch == broker_epoch
 
     def _publish(self, _old: MetadataImage, new: MetadataImage) -> None:
         self._follower.publish(new)

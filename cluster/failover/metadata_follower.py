@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from cluster.failover.local_changes import LocalReplica, local_changes
+from cluster.failover.local_changes import LocalChanges, LocalReplica, local_changes
 from cluster.replication.replica_manager import ReplicaManager
 from kraft.metadata.effective_config import broker_value, floors, topic_config
 from kraft.metadata.image import EMPTY_IMAGE, MetadataImage
@@ -59,8 +59,12 @@ class MetadataFollower:
         if old.configs is not image.configs or old is EMPTY_IMAGE:
             self._configure()
         changes = local_changes(old, image, self._node_id)
-        if not changes:
-            return
+        if changes:
+            await self._make(changes, old)
+        if old.brokers is not image.brokers:
+            self._replicas.reconsider_joins()
+
+    async def _make(self, changes: LocalChanges, old: MetadataImage) -> None:
         began_ms = self._now_ms()
         for identity in changes.deleted:
             await self._replicas.remove(identity, reason="the topic was deleted")

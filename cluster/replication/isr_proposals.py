@@ -37,14 +37,17 @@ class IsrAnswer(NamedTuple):
     error: ErrorCode
 
 
+# (node id, broker epoch) -> whether that incarnation may be in an ISR, as far as this node knows.
+Eligible = Callable[[int, int], bool]
 Propose = Callable[[list[IsrProposal]], Awaitable[list[IsrAnswer]]]
 
 
 class IsrProposals:
     """One task sends what partitions want changed; `propose` asks the controller and raises OttlaError on silence."""
 
-    def __init__(self, propose: Propose) -> None:
+    def __init__(self, propose: Propose, eligible: Eligible) -> None:
         self._propose = propose
+        self._eligible = eligible
         self._waiting: dict[TopicIdPartition, tuple[Partition, IsrProposal]] = {}
         self._resting: dict[TopicIdPartition, None] = {}
         self._wake = asyncio.Event()
@@ -54,7 +57,7 @@ class IsrProposals:
         state = partition.role
         if not isinstance(state, LeaderState) or partition.identity in self._resting:
             return
-        joining = state.may_join()
+        joining = state.may_join(self._eligible)
         if joining is not None:
             log.info("replica caught up", partition=partition.name, replica=joining)
             self._send(partition, state, state.propose_join(joining))

@@ -6,7 +6,7 @@ by the *maximal* ISR, the union of what is committed and what is proposed, becau
 (KAFKA-13091; model: Kafka's Partition.scala).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -183,8 +183,10 @@ class LeaderState:
             progress.caught_up_ms = now_ms
         return self.advance_high_watermark()
 
-    def may_join(self) -> int | None:
+    def may_join(self, eligible: Callable[[int, int], bool]) -> int | None:
         """The replica to propose as a new ISR member, if one has caught up and nothing is in flight.
+
+        eligible: (node id, broker epoch) -> whether that incarnation is alive and not shutting down (KIP-841).
 
         A follower may join once it holds the high watermark and the start of this leader epoch: before that its log
         may still differ from ours, or lack what a consumer has seen (KAFKA-7128).
@@ -193,7 +195,10 @@ class LeaderState:
             return None
         needed = max(self.high_watermark, self.epoch_start_offset)
         for replica in sorted(self.followers):
-            if replica not in self.isr and self.followers[replica].end_offset >= needed:
+            progress = self.followers[replica]
+            if replica in self.isr or progress.end_offset < needed:
+                continue
+            if eligible(replica, progress.broker_epoch):
                 return replica
         return None
 

@@ -47,12 +47,14 @@ class ReplicaFetcher:
         peer: Peer,
         broker_epoch: Callable[[], int],
         request_flush: Callable[[Partition], None],
+        now_wall_ms: Callable[[], int],
         rng: random.Random,
     ) -> None:
         self._network = network
         self._peer = peer
         self._broker_epoch = broker_epoch
         self._request_flush = request_flush
+        self._now_wall_ms = now_wall_ms
         self._rng = rng
         self._following: dict[TopicIdPartition, _Following] = {}
         self._by_number: dict[int, _Following] = {}
@@ -221,7 +223,7 @@ class ReplicaFetcher:
 
     def _append(self, partition: Partition, data: PartitionDataIn) -> None:
         if len(data.batches):
-            partition.log.append_as_follower(data.batches)
+            partition.log.append_as_follower(data.batches, self._now_wall_ms())
             self._request_flush(partition)
         if data.log_start_offset > partition.log.log_start_offset:
             partition.log.advance_log_start(

@@ -9,7 +9,7 @@ import structlog
 
 from cluster.peers.network import Peer, PeerNetwork, PeerStream
 from cluster.replication import high_watermarks
-from cluster.replication.isr_proposals import IsrProposals, Propose
+from cluster.replication.isr_proposals import Eligible, IsrProposals, Propose
 from cluster.replication.leader_session import LeaderSession
 from cluster.replication.partition import Partition, TopicIdPartition
 from cluster.replication.partition_state import LeaderState
@@ -48,6 +48,7 @@ class ReplicaManager:
         broker_epoch: Callable[[], int],
         peer: Callable[[int], Peer | None],
         propose: Propose,
+        eligible: Eligible,
     ) -> None:
         self.node_id = node_id
         self.partitions: dict[TopicIdPartition, Partition] = {}
@@ -61,7 +62,7 @@ class ReplicaManager:
         self._rng = rng
         self._broker_epoch = broker_epoch
         self._peer = peer
-        self._proposals = IsrProposals(propose)
+        self._proposals = IsrProposals(propose, eligible)
         self._fetchers: dict[Peer, ReplicaFetcher] = {}
         self._following: dict[TopicIdPartition, ReplicaFetcher] = {}
         self._by_log: dict[PartitionLog, Partition] = {}
@@ -200,6 +201,11 @@ class ReplicaManager:
                 "replica's data could not be deleted", partition=partition.name, error=str(error)
             )
 
+    def reconsider_joins(self) -> None:
+        """Brokers came or went: a follower that has caught up may be welcome now."""
+        for partition in self.led():
+            self._proposals.consider_join(partition)
+
     def set_lag_time_max(self, lag_time_max_ms: int) -> None:
         """`replica.lag.time.max.ms`."""
         self._lag_time_max_ms = lag_time_max_ms
@@ -262,7 +268,12 @@ class ReplicaManager:
         fetcher = self._fetchers.get(peer)
         if fetcher is None:
             fetcher = ReplicaFetcher(
-                self._network, peer, self._broker_epoch, self.request_flush, self._rng
+                self._network,
+                peer,
+                self._broker_epoch,
+                self.request_flush,
+                self._clock.now_wall_ms,
+                self._rng,
             )
             self._fetchers[peer] = fetcher
             if self._tasks is not None:
