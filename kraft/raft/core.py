@@ -99,6 +99,12 @@ class Core:
         return self.node_id in self.voters
 
     @property
+    def may_stand(self) -> bool:
+        """Whether this node stands for election: also while its own removal is not known to be committed, because
+        the others may need its log for that (Raft thesis, 4.2.2)."""
+        return self.is_voter or self.node_id in self.membership_at(self.commit_index).voters
+
+    @property
     def hard_state_is_durable(self) -> bool:
         """Whether term and vote as they are now are on disk."""
         durable = self.durability.durable_hard_state

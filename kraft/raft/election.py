@@ -21,7 +21,7 @@ def tick(core: Core, now_ms: int) -> None:
     if core.role is Role.LEADER or now_ms < core.election_deadline_ms:
         return
     cause = _cause(core)
-    if not core.is_voter:
+    if not core.may_stand:
         roles.become_follower(core, core.term, None, now_ms, cause)
         return
     start_pre_vote(core, now_ms, cause)
@@ -142,7 +142,7 @@ def _count_votes(core: Core, now_ms: int) -> None:
 
 def on_timeout_now(core: Core, message: TimeoutNow, now_ms: int) -> None:
     """The leader hands over to us: stand at once, without asking first (Raft thesis, 3.10)."""
-    if core.role is Role.FOLLOWER and core.leader_id == message.source and core.is_voter:
+    if core.role is Role.FOLLOWER and core.leader_id == message.source and core.may_stand:
         start_election(core, now_ms, f"node {message.source} hands leadership over", transfer=True)
 
 
@@ -150,7 +150,7 @@ def peer_unreachable(core: Core, node_id: int, now_ms: int) -> None:
     """The leader's process is said to be gone: ask for an election soon. Safe when it is not true."""
     if core.role is not Role.FOLLOWER or core.leader_id != node_id:
         return
-    if not core.is_voter:
+    if not core.may_stand:
         roles.become_follower(
             core, core.term, None, now_ms, f"node {node_id}, the leader, is reported dead"
         )
