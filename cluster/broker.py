@@ -292,11 +292,8 @@ class Broker:
             return
         log.info("stopping: leaderships move first")
         self.lease.leave()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self.lease.may_stop.wait()
-        except TimeoutError:
-            log.warning("stopping although leaderships have not moved", waited_s=timeout_s)
+        if not await self.lease.released(timeout_s):
+            log.warning("stopping although leaderships have not moved")
         await self.quorum_port.hand_over()
 
     def _registration(self) -> RegisterBrokerRequest:

@@ -61,6 +61,21 @@ class BrokerLease:
         self._leaving = True
         self._soon.set()
 
+    async def released(self, timeout_s: float) -> bool:
+        """Wait for the controller to let this broker go: false after `timeout_s`, or once there is no controller to
+        ask any more.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        while loop.time() < deadline_s and self.holds:
+            try:
+                async with asyncio.timeout(0.2):
+                    await self.may_stop.wait()
+            except TimeoutError:
+                continue
+            return True
+        return self.may_stop.is_set()
+
     def renew_soon(self) -> None:
         """Something changed that the controller should hear of before the next heartbeat is due."""
         self._soon.set()

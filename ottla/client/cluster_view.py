@@ -125,7 +125,7 @@ class ClusterView:
 
     async def ask(
         self,
-        attempt: Callable[[admin_pb2_grpc.AdminServiceAsyncStub, float], Awaitable[Reply]],
+        attempt: Callable[["admin_pb2_grpc.AdminServiceAsyncStub", float], Awaitable[Reply]],
         *,
         timeout_s: float = ATTEMPT_TIMEOUT_S,
         node_id: int | None = None,
@@ -139,7 +139,7 @@ class ClusterView:
 
     async def ask_log(
         self,
-        attempt: Callable[[log_pb2_grpc.LogServiceAsyncStub, float], Awaitable[Reply]],
+        attempt: Callable[["log_pb2_grpc.LogServiceAsyncStub", float], Awaitable[Reply]],
         *,
         timeout_s: float = ATTEMPT_TIMEOUT_S,
         node_id: int | None = None,

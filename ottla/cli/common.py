@@ -1,0 +1,107 @@
+"""What all commands share: options, output, errors, exit codes.
+
+Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wrong usage, 130 interrupted.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import grpc.aio
+import msgspec
+import typer
+
+from storage.errors import OttlaError
+
+T = TypeVar("T")
+
+Bootstrap = Annotated[
+    str,
+    typer.Option(
+        "--bootstrap",
+        envvar="OTTLA_BOOTSTRAP",
+        metavar="HOST:PORT[,HOST:PORT]",
+        help="gRPC doors of one or more nodes; the others are found through them.",
+        show_default=True,
+    ),
+]
+DEFAULT_BOOTSTRAP = "127.0.0.1:19091,127.0.0.1:19092,127.0.0.1:19093"
+Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON, for programs.")]
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work; refusals become one line on standard error and exit code 1."""
+    return run_with(asyncio.run, work)
+
+
+def run_with(runner: Callable[[Coroutine[Any, Any, T]], T], work: Coroutine[Any, Any, T]) -> T:
+    """`run` with another runner than asyncio's."""
+    try:
+        return runner(work)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        _end(error)
+    except (OttlaError, grpc.aio.AioRpcError, KeyboardInterrupt, OSError) as error:
+        _end(error)
+
+
+def guarded(work: Callable[[], T]) -> T:
+    """The same for work that needs no loop."""
+    try:
+        return work()
+    except (OttlaError, OSError, KeyboardInterrupt) as error:
+        _end(error)
+
+
+def _end(error: BaseException) -> NoReturn:
+    if isinstance(error, KeyboardInterrupt):
+        raise typer.Exit(130)
+    if isinstance(error, grpc.aio.AioRpcError):
+        fail(error.details() or error.code().name)
+    if isinstance(error, OttlaError | OSError):
+        fail(str(error))
+    raise error
+
+
+def fail(message: str) -> NoReturn:
+    """One line on standard error, exit code 1."""
+    typer.echo(f"ottla: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def print_json(value: Any) -> None:
+    """Structs, tuples and plain values as JSON."""
+    data = msgspec.json.encode(msgspec.to_builtins(value, enc_hook=_named))
+    sys.stdout.buffer.write(msgspec.json.format(data, indent=2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _named(value: Any) -> Any:
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Rows under headings; nothing but a heading when there are none."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    Console(soft_wrap=False).print(table)
+
+
+def parse_assignments(option: str, assignments: Sequence[str]) -> dict[str, str]:
+    """`key=value` words. Ends with usage help when one is none."""
+    found = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{assignment!r} is not key=value", param_hint=option)
+        found[key.strip()] = value.strip()
+    return found

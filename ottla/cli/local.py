@@ -1,0 +1,158 @@
+"""`ottla local`: a cluster of real processes on this machine, to try failover by hand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ottla.cli import common
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="A cluster of real processes on this machine, to try failover by hand: "
+    "`ottla local up`, `ottla local kill 1`, `ottla local status`.",
+)
+
+Dir = Annotated[Path, typer.Option("--dir", envvar="OTTLA_LOCAL_DIR", help="The cluster's folder.")]
+DEFAULT_DIR = Path("ottla-data")
+NodeId = Annotated[
+    int, typer.Argument(metavar="NODE", help="The node's id, as `ottla local status` shows it.")
+]
+Nodes = Annotated[int, typer.Option("--nodes", help="How many nodes.")]
+BasePort = Annotated[
+    int,
+    typer.Option(
+        "--base-port", help="Node N serves clients at this port + N and its peers at + 100 + N."
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any broker setting, for every node; may be repeated."
+    ),
+]
+
+
+@app.command()
+def init(
+    directory: Dir = DEFAULT_DIR,
+    nodes: Nodes = 3,
+    base_port: BasePort = 19090,
+    set_: Settings = None,
+) -> None:
+    """Write the configuration of a new cluster; nothing is started."""
+    from ottla.local.cluster import LocalCluster
+
+    settings = common.parse_assignments("--set", set_ or [])
+    cluster = common.guarded(
+        lambda: LocalCluster.init(directory, nodes=nodes, base_port=base_port, settings=settings)
+    )
+    for node in cluster.nodes:
+        typer.echo(f"wrote {node.config}")
+    typer.echo(f"`ottla local up{_where(directory)}` starts it")
+
+
+@app.command()
+def up(
+    directory: Dir = DEFAULT_DIR,
+    nodes: Nodes = 3,
+    base_port: BasePort = 19090,
+    set_: Settings = None,
+) -> None:
+    """Start every node that is not running, and wait until all serve. Makes the cluster first if there is none."""
+    from ottla.local.cluster import LocalCluster
+    from ottla.local.errors import LocalClusterError
+
+    def find_or_make() -> LocalCluster:
+        try:
+            return LocalCluster(directory)
+        except LocalClusterError:
+            settings = common.parse_assignments("--set", set_ or [])
+            return LocalCluster.init(directory, nodes=nodes, base_port=base_port, settings=settings)
+
+    cluster = common.guarded(find_or_make)
+    common.run(cluster.up())
+    typer.echo(f"{len(cluster.nodes)} nodes serve; --bootstrap {cluster.bootstrap}")
+
+
+@app.command()
+def start(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+    """Start one node and wait until it serves."""
+    from ottla.local.cluster import LocalCluster
+
+    cluster = common.guarded(lambda: LocalCluster(directory))
+    pid = common.guarded(lambda: cluster.start(node))
+    common.run(cluster.wait_serving([node]))
+    typer.echo(f"node {node} serves (process {pid})")
+
+
+@app.command()
+def kill(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+    """Kill a node with SIGKILL: no goodbye, as when its machine dies."""
+    from ottla.local.cluster import LocalCluster
+
+    pid = common.guarded(lambda: LocalCluster(directory).kill(node))
+    typer.echo(f"node {node} killed (process {pid})")
+
+
+@app.command()
+def pause(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+    """Pause a node with SIGSTOP: its connections stay, it is silent."""
+    from ottla.local.cluster import LocalCluster
+
+    pid = common.guarded(lambda: LocalCluster(directory).pause(node))
+    typer.echo(f"node {node} paused (process {pid})")
+
+
+@app.command()
+def resume(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+    """Let a paused node go on."""
+    from ottla.local.cluster import LocalCluster
+
+    pid = common.guarded(lambda: LocalCluster(directory).resume(node))
+    typer.echo(f"node {node} goes on (process {pid})")
+
+
+@app.command()
+def stop(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+    """Stop a node in peace: its leaderships move first, clients notice nothing."""
+    from ottla.local.cluster import LocalCluster
+
+    pid = common.guarded(lambda: LocalCluster(directory).stop(node))
+    typer.echo(f"node {node} stopped (process {pid})")
+
+
+@app.command()
+def status(directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
+    """What every node is doing. role: leader or follower of the metadata quorum."""
+    from ottla.local.cluster import LocalCluster
+
+    cluster = common.guarded(lambda: LocalCluster(directory))
+    rows = common.run(cluster.status())
+    if json:
+        common.print_json([row._asdict() for row in rows])
+        return
+    common.print_table(
+        ["NODE", "PID", "STATE", "ROLE", "GRPC", "KAFKA", "CONFIG"],
+        [
+            (row.node_id, row.pid, row.state, row.role, row.grpc, row.kafka, row.config)
+            for row in rows
+        ],
+    )
+
+
+@app.command()
+def down(directory: Dir = DEFAULT_DIR) -> None:
+    """Stop every node. Data stay; `ottla local up` goes on with them."""
+    from ottla.local.cluster import LocalCluster
+
+    stopped = common.guarded(lambda: LocalCluster(directory).down())
+    typer.echo(
+        f"stopped {', '.join(f'node {node}' for node in stopped)}"
+        if stopped
+        else "nothing was running"
+    )
+
+
+def _where(directory: Path) -> str:
+    return "" if directory == DEFAULT_DIR else f" --dir {directory}"
