@@ -21,7 +21,12 @@ from storage.segment_name import SegmentName, parse, resolve
 
 @dataclass(slots=True)
 class RecoveredLog:
-    """What opening found. `notes`: what an operator should know (a tail was cut)."""
+    """What opening found.
+
+    dropped: segments after a lost tail were dropped. A new segment must begin at the end before anything is
+    appended, so that they can't be taken for its continuation when the next start finds them still there.
+    notes: what an operator should know (a tail was cut).
+    """
 
     segments: list[Segment]
     void: list[SegmentName]
@@ -32,6 +37,7 @@ class RecoveredLog:
     gaps: bool
     epochs: LeaderEpochs
     producers: ProducerStates
+    dropped: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -45,6 +51,7 @@ class _Recovery:
     now_ms: int
     saved: LogCheckpoint | None
     recovery_point: int
+    dropped: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -93,6 +100,7 @@ def recover(
         gaps=gaps or config.compacts or (saved is not None and saved.gaps),
         epochs=epochs,
         producers=producers,
+        dropped=run.dropped,
         notes=run.notes,
     )
 
@@ -123,6 +131,7 @@ def _open_segments(
             )
         # The lost tail was never synced, so nothing after it was acknowledged.
         void.extend(live[index + 1 :])
+        run.dropped = True
         run.notes.append(
             f"{segment.path}: {len(live) - index - 1} unsynced segments after it dropped"
         )

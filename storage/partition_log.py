@@ -83,6 +83,8 @@ class PartitionLog:
             raise LogOfflineError(f"{folder} cannot be opened: {error}") from error
         log = cls(disk, folder, config, found)
         log.clock_ms = now_ms
+        if found.dropped:
+            log.roll(now_ms)
         return log
 
     @classmethod
@@ -330,7 +332,11 @@ class PartitionLog:
         keep = self.segment_index(offset)
         segment = self.segments[keep]
         with self._fencing("read"):
-            end = max(segment.locate(offset)[0], segment.base_offset)
+            end = segment.locate(offset)[0]
+            if end < self.log_start_offset:
+                # The batch that spans the log's start goes: nothing is left.
+                self.truncate_fully_and_start_at(self.log_start_offset)
+                return
             # Also of a cut segment the producers must be known before it is cut.
             producers = self._producers_at(end)
             self._begin_segment(end, self.clock_ms, resets=False)
