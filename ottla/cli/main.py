@@ -2,7 +2,7 @@
 
 import typer
 
-from ottla.cli import local, server
+from ottla.cli import demo, local, server
 
 app = typer.Typer(
     name="ottla",
@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Ottla: a distributed log that elects, replicates and fails over.",
 )
 app.command()(server.server)
+app.command()(demo.demo)
 app.add_typer(local.app, name="local")
 
 

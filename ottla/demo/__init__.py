@@ -1,0 +1,1 @@
+"""The demonstration: a file through the cluster while its leader is killed."""
