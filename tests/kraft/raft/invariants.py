@@ -1,8 +1,18 @@
 """What must hold in every state of a group of Raft nodes, told from outside the nodes (Raft paper, Figure 3)."""
 
+from collections.abc import Callable
 from zlib import crc32
 
-from kraft.raft.messages import AnyMessage, AppendEntries, Entry, RequestVote, RequestVoteResponse
+from kraft.raft.messages import (
+    AnyMessage,
+    AppendEntries,
+    AppendEntriesResponse,
+    Entry,
+    HardState,
+    InstallSnapshotResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
 from kraft.raft.node import RaftNode
 from kraft.raft.ready import Persist, ReadResult, Role
 
@@ -19,7 +29,8 @@ def digest_after(before: Digest, entry: Entry) -> Digest:
 class Ghost:
     """The history of the group as an all-seeing observer knows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable_copies: Callable[[int, int], set[int]]) -> None:
+        self._durable_copies = durable_copies
         self.committed: list[tuple[int, bytes]] = [(0, b"")]
         self.leaders: dict[int, int] = {}
         self.votes: dict[tuple[int, int], int] = {}
@@ -36,7 +47,9 @@ class Ghost:
     def node_changed(self, node: RaftNode, old_commit: int, old_term: int) -> None:
         """A node has taken a step: look at its term, role and commit index."""
         core = node._core
-        assert node.term >= old_term, f"node {core.node_id}: term went from {old_term} to {node.term}"
+        assert node.term >= old_term, (
+            f"node {core.node_id}: term went from {old_term} to {node.term}"
+        )
         assert node.commit_index >= old_commit, f"node {core.node_id}: commit index went back"
         if node.role is Role.LEADER:
             self._leads(node)
@@ -70,39 +83,58 @@ class Ghost:
             else:
                 assert index == self.last_committed + 1, f"a gap before committed index {index}"
                 self.committed.append((entry.term, entry.data))
+                voters = node.membership.voters
+                copies = self._durable_copies(index, entry.term) & voters
+                assert len(copies) > len(voters) // 2, (
+                    f"index {index} is committed, but durable only on {copies} of the voters {set(voters)}"
+                )
         if log.base_index > old_commit and log.base_index <= self.last_committed:
             assert log.base_term == self.committed[log.base_index][0], "snapshot of another history"
 
-    def persists(self, node_id: int, persist: Persist, node: RaftNode) -> None:
+    def persists(self, persist: Persist, node: RaftNode) -> None:
         """Entries were appended to a node's log (log matching: index and term name one entry and its past)."""
         log = node._core.log
         for entry in persist.entries:
             previous = log.term_at(entry.index - 1) if log.has_term(entry.index - 1) else -1
             known = self.written.setdefault((entry.index, entry.term), (previous, entry.data))
-            assert known[1] == entry.data, f"log matching: two entries {entry.index} of term {entry.term}"
+            assert known[1] == entry.data, (
+                f"log matching: two entries {entry.index} of term {entry.term}"
+            )
             assert -1 in (previous, known[0]) or known[0] == previous, (
                 f"log matching: entry {entry.index} of term {entry.term} follows two different entries"
             )
 
-    def sends(self, node_id: int, message: AnyMessage, durable_term: int, durable_vote: int | None) -> None:
+    def sends(
+        self, message: AnyMessage, durable: HardState, durable_term_at: Callable[[int], int | None]
+    ) -> None:
         """A message leaves a node: it may say nothing that a crash could make untrue."""
         if isinstance(message, RequestVote):
-            self._votes(node_id, message.term, node_id, durable_term, durable_vote)
+            self._votes(message.source, message.term, message.source, durable)
         elif isinstance(message, RequestVoteResponse) and message.granted:
-            self._votes(node_id, message.term, message.target, durable_term, durable_vote)
+            self._votes(message.source, message.term, message.target, durable)
         elif isinstance(message, AppendEntries):
-            assert message.term <= durable_term, "a leader of a term that is not durable"
+            assert message.term <= durable.term, "a leader of a term that is not durable"
+        elif isinstance(message, AppendEntriesResponse) and message.success and message.index:
+            assert durable_term_at(message.index) is not None or durable.term > message.term, (
+                f"node {message.source} acknowledges {message.index}, which is not durable"
+            )
+        elif isinstance(message, InstallSnapshotResponse) and message.installed:
+            assert durable_term_at(message.snapshot_index) is not None, (
+                f"node {message.source} acknowledges a snapshot that is not durable"
+            )
 
-    def _votes(self, voter: int, term: int, candidate: int, durable_term: int, durable_vote: int | None) -> None:
+    def _votes(self, voter: int, term: int, candidate: int, durable: HardState) -> None:
         known = self.votes.setdefault((voter, term), candidate)
         assert known == candidate, f"node {voter} voted for {known} and {candidate} in term {term}"
-        assert durable_term > term or (durable_term, durable_vote) == (term, candidate), (
+        assert durable.term > term or (durable.term, durable.vote) == (term, candidate), (
             f"node {voter}: a vote for {candidate} in term {term} was told before it was durable"
         )
 
     def applies(self, node_id: int, entry: Entry, before: Digest) -> Digest:
         """A state machine takes an entry."""
-        assert entry.index <= self.last_committed, f"node {node_id} applies uncommitted {entry.index}"
+        assert entry.index <= self.last_committed, (
+            f"node {node_id} applies uncommitted {entry.index}"
+        )
         after = digest_after(before, entry)
         known = self.digests.setdefault(entry.index, after)
         assert known == after, f"state machine safety: node {node_id} differs at {entry.index}"

@@ -6,18 +6,18 @@ shrink it. The invariants are checked after every event.
 
 import heapq
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from kraft.raft.config import RaftConfig
-from kraft.raft.errors import OttlaError
 from kraft.raft.membership import ChangeKind, Member, Membership, MembershipChange
 from kraft.raft.messages import AnyMessage, Entry, HardState, SnapshotMeta, decode, encode
 from kraft.raft.node import RaftNode
-from kraft.raft.ready import Persist, Ready, Restored, Role
+from kraft.raft.ready import LeadershipFact, MembershipFact, Persist, Ready, Restored, Role
+from storage.errors import OttlaError
 from tests.kraft.raft.invariants import EMPTY, Digest, Ghost
-from zlib import crc32
 
 ELECTION_TIMEOUT_MS = 1000
 
@@ -55,6 +55,14 @@ class Durable:
             entries = persist.entries if steps == 4 else persist.entries[: steps - 4]
             assert not entries or not self.entries or entries[0].index == self.entries[-1].index + 1
             self.entries.extend(entries)
+
+    def term_at(self, index: int) -> int | None:
+        """The term of a durable entry; 0 when a snapshot covers it; None when it is not there."""
+        if self.snapshot is not None and index <= self.snapshot.index:
+            return 0
+        if not self.entries or not self.entries[0].index <= index <= self.entries[-1].index:
+            return None
+        return self.entries[index - self.entries[0].index].term
 
     def drop_before(self, index: int) -> None:
         """Entries before `index` are not needed any more."""
@@ -95,7 +103,8 @@ class Simulation:
         self.rng = random.Random(seed)
         self.now_ms = 0
         self.events = 0
-        self.ghost = Ghost()
+        self.ghost = Ghost(self.durable_copies)
+        self.seen: Counter[str] = Counter()
         self.loss_percent = 0
         self.repeat_percent = 0
         self.delay_ms = (1, 5)
@@ -118,10 +127,20 @@ class Simulation:
             )
             for node_id in range(voters + spares)
         ]
-        self.initial = Membership.of(*(Member(node_id, f"node{node_id}:1") for node_id in range(voters)))
+        self.initial = Membership.of(
+            *(Member(node_id, f"node{node_id}:1") for node_id in range(voters))
+        )
         self.machines = [Machine(node_id) for node_id in range(voters + spares)]
         for machine in self.machines:
             self._start(machine)
+
+    def durable_copies(self, index: int, term: int) -> set[int]:
+        """The nodes whose disks hold this entry, or a snapshot that covers it."""
+        return {
+            machine.node_id
+            for machine in self.machines
+            if machine.durable.term_at(index) in (0, term)
+        }
 
     # Processes.
 
@@ -129,7 +148,9 @@ class Simulation:
         durable = machine.durable
         machine.node = RaftNode(
             self._configs[machine.node_id],
-            Restored(hard_state=durable.hard_state, snapshot=durable.snapshot, entries=durable.entries),
+            Restored(
+                hard_state=durable.hard_state, snapshot=durable.snapshot, entries=durable.entries
+            ),
             self.initial,
             now_ms=self.now_ms,
             rng=random.Random(self.rng.random()),
@@ -185,12 +206,7 @@ class Simulation:
             assert len(before) == received.offset, "a chunk before the one that precedes it"
             machine.received[received.snapshot] = before + received.data
         if ready.persist is not None:
-            self.ghost.persists(machine.node_id, ready.persist, node)
-            machine.persists.append(ready.persist)
-            machine.handed = ready.persist.sequence
-            self._schedule(
-                self.rng.randrange(machine.disk_ms + 1), _PERSISTED, machine.node_id, machine.life
-            )
+            self._persist(machine, node, ready.persist)
         if ready.send_after_persist:
             machine.late.append((machine.handed, ready.send_after_persist))
             self._send_late(machine)
@@ -205,9 +221,24 @@ class Simulation:
             node.applied(ready.apply[-1].index)
         for result in ready.reads:
             self.ghost.read_ends(machine.node_id, result)
+        self._note(node, ready)
+
+    def _note(self, node: RaftNode, ready: Ready) -> None:
         for fact in ready.facts:
-            if getattr(fact, "role", None) is Role.LEADER:
-                self.leader_changes.append((self.now_ms, node.term, machine.node_id))
+            if isinstance(fact, MembershipFact) and fact.committed:
+                self.seen["membership changes"] += 1
+            if isinstance(fact, LeadershipFact) and fact.role is Role.LEADER:
+                self.seen["elections"] += 1
+                self.leader_changes.append((self.now_ms, fact.term, node._core.node_id))
+
+    def _persist(self, machine: Machine, node: RaftNode, persist: Persist) -> None:
+        self.ghost.persists(persist, node)
+        machine.persists.append(persist)
+        machine.handed = persist.sequence
+        after_ms = self.rng.randrange(machine.disk_ms + 1)
+        self._schedule(after_ms, _PERSISTED, machine.node_id, machine.life)
+        self.seen["cuts of a log"] += persist.truncate_from is not None
+        self.seen["snapshots installed"] += persist.snapshot is not None
 
     def _send_late(self, machine: Machine) -> None:
         waiting_for = machine.persists[0].sequence if machine.persists else machine.handed + 1
@@ -216,8 +247,7 @@ class Simulation:
                 self._send(machine, message)
 
     def _send(self, machine: Machine, message: AnyMessage) -> None:
-        durable = machine.durable.hard_state
-        self.ghost.sends(machine.node_id, message, durable.term, durable.vote)
+        self.ghost.sends(message, machine.durable.hard_state, machine.durable.term_at)
         if self.sent is not None:
             self.sent.append(message)
         if (machine.node_id, message.target) in self.blocked:
@@ -330,6 +360,26 @@ class Simulation:
         for other in range(len(self.machines)):
             self.blocked |= {(node_id, other), (other, node_id)}
 
+    def do_strand_leaders(self, survivors: int) -> None:
+        """Every leader keeps its ways to the nodes whose bit is set, loses all others, and gets commands."""
+        for leader in self.leaders():
+            for other in range(len(self.machines)):
+                if not survivors >> other & 1:
+                    self.blocked |= {(leader, other), (other, leader)}
+        self.do_propose(3)
+
+    def do_crash_leaders(self) -> None:
+        """Power loss of whoever leads."""
+        for leader in self.leaders():
+            self.do_crash(leader)
+
+    def do_crash_all(self) -> None:
+        """Power loss of the whole group, which comes back at once."""
+        for machine in self.machines:
+            self.do_crash(machine.node_id)
+        for machine in self.machines:
+            self.do_restart(machine.node_id)
+
     def do_split(self, mask: int) -> None:
         """Nodes whose bit is set on one side, the others on the other."""
         size = range(len(self.machines))
@@ -441,14 +491,20 @@ class Simulation:
         )
 
     def _idle(self, leader: RaftNode) -> bool:
-        return leader.commit_index == leader.last_index and leader.last_index == self.ghost.last_committed
+        return (
+            leader.commit_index == leader.last_index
+            and leader.last_index == self.ghost.last_committed
+        )
 
     def _has_converged(self) -> bool:
         leaders = self.leaders()
         if len(leaders) != 1 or not self.node(leaders[0]).membership.find(leaders[0]):
             return False
         leader = self.node(leaders[0])
-        if leader.commit_index != leader.last_index or leader.commit_index < leader._core.term_start_index:
+        if (
+            leader.commit_index != leader.last_index
+            or leader.commit_index < leader._core.term_start_index
+        ):
             return False
         members = [self.machines[member.node_id] for member in leader.membership.members]
         return all(
@@ -472,7 +528,7 @@ def random_acts(rng: random.Random, count: int, nodes: int) -> Sequence[Act]:
     acts = []
     for _ in range(count):
         name, arguments = _random_act(rng, nodes)
-        acts.append(Act(rng.choice((0, 1, 3, 10, 30, 100, 300, 1000)), name, arguments))
+        acts.append(Act(rng.choice(_GAPS_MS), name, arguments))
     return acts
 
 
@@ -485,20 +541,26 @@ def _random_act(rng: random.Random, nodes: int) -> tuple[str, tuple[int, ...]]:
         case "propose":
             return name, (rng.randint(1, 6),)
         case "weather":
-            return name, (rng.choice((0, 0, 5, 30)), rng.choice((0, 0, 20)), rng.choice((5, 5, 50, 400)))
+            return name, (
+                rng.choice((0, 0, 5, 30)),
+                rng.choice((0, 0, 20)),
+                rng.choice((5, 5, 50, 400)),
+            )
         case "block" | "unblock" | "hint":
             return name, (node(), node())
-        case "split":
+        case "split" | "strand_leaders":
             return name, (rng.randrange(1 << nodes),)
         case "disk":
             return name, (node(), rng.choice((0, 1, 20, 300)))
         case "change":
             return name, (rng.randrange(4), node())
-        case "read" | "heal":
+        case "read" | "heal" | "crash_leaders" | "crash_all":
             return name, ()
         case _:
             return name, (node(),)
 
+
+_GAPS_MS = (0, 0, 1, 2, 3, 10, 30, 100, 300, 1000, 2000)
 
 _WEIGHTS = {
     "propose": 30,
@@ -510,12 +572,15 @@ _WEIGHTS = {
     "unblock": 3,
     "isolate": 3,
     "split": 3,
-    "heal": 8,
+    "strand_leaders": 8,
+    "crash_leaders": 4,
+    "crash_all": 3,
+    "heal": 10,
     "weather": 4,
-    "disk": 3,
+    "disk": 6,
     "hint": 5,
     "hints": 3,
     "transfer": 4,
     "snapshot": 8,
-    "change": 8,
+    "change": 10,
 }
