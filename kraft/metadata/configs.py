@@ -65,5 +65,6 @@ def _act(draft: Draft, resource: ConfigResource) -> None:
     """
     topic_id = draft.delta.topic_id(resource.name) if resource.name else None
     for found_id, number, partition in draft.partitions():
-        if topic_id in (None, found_id) and (partition.elr or not partition.isr):
+        concerned = partition.elr or partition.last_known_elr or not partition.isr
+        if concerned and topic_id in (None, found_id):
             draft.change(found_id, number, partition)

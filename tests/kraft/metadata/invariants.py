@@ -77,7 +77,10 @@ def _check_partition_step(
     if new.leader != old.leader:
         assert new.leader_epoch > old.leader_epoch, where
         if clean and new.leader != NO_LEADER:
-            assert new.leader in old.isr + old.elr, ("I5: unclean, and not counted", where)
+            completed = old.reassigning and not new.reassigning
+            joined = old.target_replicas if completed else ()
+            heirs = old.isr + old.elr + joined
+            assert new.leader in heirs, ("I5: unclean, and not counted", where)
     grown = set(new.elr) - set(old.elr)
     assert grown <= set(old.isr), ("KIP-966: only ISR members become eligible", where)
     if set(old.replicas) - set(new.replicas):

@@ -47,12 +47,14 @@ VALUES = {
 
 
 def any_record() -> st.SearchStrategy[Any]:
-    return st.one_of(
+    kinds = [
         st.builds(
             kind, **{field.name: VALUES[field.type] for field in msgspec.structs.fields(kind)}
         )
         for kind in KINDS
-    )
+    ]
+    strategy: st.SearchStrategy[Any] = st.one_of(kinds)
+    return strategy
 
 
 @given(st.lists(any_record(), max_size=5))
