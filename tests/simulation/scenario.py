@@ -13,8 +13,8 @@ from tests.simulation.workload import TOPIC, History, create_topic, produce, rea
 
 HEAL_S = 60.0
 KINDS = (
-    *("crash", "power", "restart") * 2,
-    *("cut", "cut_one_way", "heal", "breaks", "power_all"),
+    *("crash", "power", "power_all", "restart") * 2,
+    *("cut", "cut_one_way", "heal", "breaks"),
 )
 
 
