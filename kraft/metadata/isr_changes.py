@@ -1,4 +1,14 @@
-"""ISR proposals of leaders (AlterPartition: KIP-497; who may join: KIP-841, KIP-903)."""
+"""ISR proposals of leaders (AlterPartition: KIP-497; who may join: KIP-841, KIP-903).
+
+What an answer proves to the leader, whose high watermark stands on the *maximal* ISR while a proposal is in flight:
+
+- Taken, NEW_LEADER_ELECTED, INVALID_UPDATE_VERSION, FENCED_LEADER_EPOCH, NOT_CONTROLLER, silence: the proposal, or an
+  earlier sending of it, may be true. It stays in flight until the metadata log says more.
+- DEFINITE_REFUSALS: this sending changed nothing. Only if no earlier sending of it has an unknown fate may the leader
+  go back to its committed ISR; otherwise the earlier one could still arrive and be taken.
+- To get rid of a proposal of unknown fate the leader proposes its committed ISR: that raises the partition epoch, so
+  that whatever is still on its way comes too late.
+"""
 
 from kraft.metadata.draft import ControllerResult, Draft
 from kraft.metadata.errors import (
@@ -15,8 +25,12 @@ from kraft.metadata.errors import (
 )
 from kraft.metadata.image import PartitionRegistration
 from kraft.metadata.partition_change import Wanted
+from kraft.metadata.records import PartitionChange
 from kraft.metadata.replies import AlteredPartition, PartitionsAltered
 from kraft.metadata.requests import AlterPartition, IsrMember, IsrProposal
+from storage.errors import ErrorCode
+
+DEFINITE_REFUSALS = frozenset([ErrorCode.INELIGIBLE_REPLICA, ErrorCode.INVALID_REQUEST])
 
 
 def alter_partition(draft: Draft, request: AlterPartition) -> ControllerResult:
@@ -42,7 +56,8 @@ def _alter(draft: Draft, leader: int, proposal: IsrProposal) -> AlteredPartition
     _check_picture(leader, partition, proposal)
     _check_members(draft, leader, partition, proposal)
     isr = tuple(member.node_id for member in proposal.isr)
-    draft.change(proposal.topic_id, proposal.partition, partition, Wanted(isr=isr))
+    if draft.change(proposal.topic_id, proposal.partition, partition, Wanted(isr=isr)) is None:
+        draft.emit(_only_epoch(partition, proposal))
     now = _known_partition(draft, proposal)
     refusal = None
     if now.leader != leader:
@@ -59,6 +74,15 @@ def _alter(draft: Draft, leader: int, proposal: IsrProposal) -> AlteredPartition
         partition_epoch=now.partition_epoch,
         isr=now.isr,
         refusal=refusal,
+    )
+
+
+def _only_epoch(partition: PartitionRegistration, proposal: IsrProposal) -> PartitionChange:
+    """The ISR as it is, so that proposals made before this one are void."""
+    return PartitionChange(
+        topic_id=proposal.topic_id,
+        partition=proposal.partition,
+        partition_epoch=partition.partition_epoch + 1,
     )
 
 

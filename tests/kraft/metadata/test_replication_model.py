@@ -19,6 +19,7 @@ from kraft.metadata import replies
 from kraft.metadata.effective_config import floors, topic_resource, topic_value
 from kraft.metadata.errors import MetadataError
 from kraft.metadata.image import MetadataImage, PartitionRegistration
+from kraft.metadata.isr_changes import DEFINITE_REFUSALS
 from kraft.metadata.partition_change import effective_min_isr
 from kraft.metadata.records import CLUSTER
 from kraft.metadata.requests import (
@@ -35,6 +36,7 @@ from tests.kraft.metadata.lab import Lab
 
 NODES = (1, 2, 3, 4)
 nodes = st.sampled_from(NODES)
+fates = st.sampled_from(("answered", "answered", "reply lost", "late"))
 Entry = tuple[int, int]
 
 
@@ -49,10 +51,12 @@ class Node:
     disk: int = 0
     running: bool = True
     broker_epoch: int = -1
-    # As leader, in this leader epoch: follower -> (end offset, broker epoch seen), and the proposal in flight.
+    # As leader, in this leader epoch: follower -> (end offset, broker epoch seen), the proposal in flight, and whether
+    # a sending of it has an unknown fate.
     leading: int = -1
     match: dict[int, tuple[int, int]] = field(default_factory=dict)
-    proposed: tuple[int, frozenset[int]] | None = None
+    proposed: AlterPartition | None = None
+    uncertain: bool = False
 
     def partition(self) -> PartitionRegistration:
         found = self.view.partition("t", 0)
@@ -80,6 +84,7 @@ class ReplicationMachine(RuleBasedStateMachine):
         self.nodes = {n: Node(n, self.lab.image, broker_epoch=self.lab.epoch(n)) for n in NODES}
         self.committed: list[Entry] = []
         self.next_value = 0
+        self.late: list[AlterPartition] = []
 
     # The world's moves
 
@@ -128,22 +133,43 @@ class ReplicationMachine(RuleBasedStateMachine):
             leader.match[node] = (len(follower.log), follower.broker_epoch)
             self.advance(leader)
 
-    @rule(node=nodes)
-    def grow_isr(self, node: int) -> None:
+    @rule(node=nodes, fate=fates)
+    def grow_isr(self, node: int, fate: str = "answered") -> None:
         """A leader proposes a follower that has caught up, by its own possibly old picture."""
         for leader in self.leaders():
             end, epoch = leader.match.get(node, (-1, -1))
             if end == len(leader.log) and node not in leader.partition().isr:
                 members = {*leader.partition().isr, node}
-                self.propose(leader, frozenset(members), {node: epoch})
+                self.propose(leader, frozenset(members), {node: epoch}, fate)
 
-    @rule(node=nodes)
-    def shrink_isr(self, node: int) -> None:
+    @rule(node=nodes, fate=fates)
+    def shrink_isr(self, node: int, fate: str) -> None:
         """A leader gives up a slow follower."""
         for leader in self.leaders():
             isr = frozenset(leader.partition().isr)
             if node in isr and node != leader.node_id:
-                self.propose(leader, isr - {node}, {})
+                self.propose(leader, isr - {node}, {}, fate)
+
+    @rule(withdraw=st.booleans())
+    def ask_again(self, withdraw: bool) -> None:
+        """A leader without an answer repeats its proposal or withdraws it."""
+        for leader in self.leaders():
+            if leader.proposed is None:
+                continue
+            request = leader.proposed
+            if withdraw:
+                request = self.proposal(leader, frozenset(leader.partition().isr), {})
+            self.send(leader, request, withdrawal=withdraw)
+
+    @precondition(lambda self: self.late)
+    @rule()
+    def deliver_late(self) -> None:
+        """A proposal that was long on its way arrives; nobody waits for the answer."""
+        try:
+            self.lab.ask(self.late.pop(0), replies.PartitionsAltered)
+        except MetadataError:
+            return
+        self.record()
 
     @rule(node=nodes, steps=st.sampled_from((1, 1, 2, 100)))
     def hear(self, node: int, steps: int) -> None:
@@ -250,13 +276,23 @@ class ReplicationMachine(RuleBasedStateMachine):
         node.synced = len(node.log)
 
     def settle(self, node: Node) -> None:
-        """The metadata log has brought the answer to the proposal in flight."""
-        if node.proposed is not None and node.partition().partition_epoch >= node.proposed[0]:
-            node.proposed = None
+        """The metadata log has gone beyond the picture from which the proposal in flight was made."""
+        if node.proposed is not None:
+            made_at = node.proposed.proposals[0].partition_epoch
+            if node.partition().partition_epoch > made_at:
+                node.proposed = None
 
-    def propose(self, leader: Node, isr: frozenset[int], seen: dict[int, int]) -> None:
+    def propose(self, leader: Node, isr: frozenset[int], seen: dict[int, int], fate: str) -> None:
         if leader.proposed is not None:
             return
+        leader.proposed = self.proposal(leader, isr, seen)
+        leader.uncertain = fate != "answered"
+        if fate == "late":
+            self.late.append(leader.proposed)
+        else:
+            self.send(leader, leader.proposed)
+
+    def proposal(self, leader: Node, isr: frozenset[int], seen: dict[int, int]) -> AlterPartition:
         picture = leader.partition()
         brokers = leader.view.brokers
         members = tuple(
@@ -270,15 +306,19 @@ class ReplicationMachine(RuleBasedStateMachine):
             partition_epoch=picture.partition_epoch,
             isr=members,
         )
-        request = AlterPartition(
+        return AlterPartition(
             node_id=leader.node_id, broker_epoch=leader.broker_epoch, proposals=(proposal,)
         )
+
+    def send(self, leader: Node, request: AlterPartition, *, withdrawal: bool = False) -> None:
+        """Only a definite refusal of a proposal that was sent once ends it; all else the metadata log must end."""
         try:
             altered = self.lab.ask(request, replies.PartitionsAltered).partitions[0]
         except MetadataError:
             return
-        if altered.refusal is None and altered.partition_epoch > picture.partition_epoch:
-            leader.proposed = (altered.partition_epoch, isr)
+        refused = altered.refusal is not None and altered.refusal.code in DEFINITE_REFUSALS
+        if refused and not leader.uncertain and not withdrawal:
+            leader.proposed = None
         self.record()
 
     def advance(self, leader: Node) -> None:
@@ -287,7 +327,9 @@ class ReplicationMachine(RuleBasedStateMachine):
         wanted = topic_value(floors(leader.view, topic="t"), "min.insync.replicas")
         if len(picture.isr) < effective_min_isr(wanted, len(picture.replicas)):
             return
-        maximal = set(picture.isr) | (leader.proposed[1] if leader.proposed else frozenset())
+        maximal = set(picture.isr)
+        if leader.proposed is not None:
+            maximal |= {member.node_id for member in leader.proposed.proposals[0].isr}
         ends = [
             len(leader.log) if n == leader.node_id else leader.match.get(n, (0, -1))[0]
             for n in maximal
