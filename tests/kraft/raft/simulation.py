@@ -367,6 +367,7 @@ class Simulation:
                 if not survivors >> other & 1:
                     self.blocked |= {(leader, other), (other, leader)}
         self.do_propose(3)
+        self.do_read()
 
     def do_crash_leaders(self) -> None:
         """Power loss of whoever leads."""
@@ -564,7 +565,7 @@ _GAPS_MS = (0, 0, 1, 2, 3, 10, 30, 100, 300, 1000, 2000)
 
 _WEIGHTS = {
     "propose": 30,
-    "read": 10,
+    "read": 20,
     "crash": 5,
     "restart": 8,
     "bounce": 5,
