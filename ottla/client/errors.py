@@ -1,5 +1,9 @@
 """What a client can be told. Broker errors keep Kafka's code; `retriable` says whether trying again can help."""
 
+import grpc.aio
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from grpc_status.rpc_status import from_call
+
 from ottla.v1 import common_pb2
 from storage.errors import ErrorCode, OttlaError
 
@@ -12,13 +16,28 @@ class BrokerError(ClientError):
     """A broker refused. `leader_id` and `leader_address` are its hint where to go, -1 and "" without one."""
 
     def __init__(self, error: common_pb2.Error) -> None:
-        super().__init__(f"{code_name(error.code)}: {error.message}")
+        super().__init__(
+            f"{error.message} ({code_name(error.code)})" if error.code else error.message
+        )
         self.code = ErrorCode(error.code) if error.code else ErrorCode.UNKNOWN_SERVER_ERROR
         self.retriable = error.retriable
         hint = error.leader if error.HasField("leader") else None
         self.leader_id = hint.leader_id if hint else -1
         self.leader_epoch = hint.leader_epoch if hint else -1
         self.leader_address = f"{hint.host}:{hint.port}" if hint and hint.host else ""
+
+    @classmethod
+    def of_call(cls, error: grpc.aio.AioRpcError) -> "BrokerError":
+        """The refusal of a whole call, from its status and google.rpc details."""
+        found = common_pb2.Error(message=error.details() or error.code().name)
+        status = from_call(error)
+        for packed in status.details if status is not None else ():
+            info, retry = ErrorInfo(), RetryInfo()
+            if packed.Unpack(info):
+                found.code = common_pb2.ErrorCode.Value(f"ERROR_CODE_{info.reason}")
+            elif packed.Unpack(retry):
+                found.retriable = True
+        return cls(found)
 
 
 class NoBrokerError(ClientError):
