@@ -147,7 +147,7 @@ async def _write(log: "PartitionLog", segment: Segment, batches: list[bytes]) ->
     path = segment.side_path(_SUFFIX)
     await log.disk.remove(path)
     file = log.disk.open(path, create=True)
-    name = segment.name._replace(revision=segment.name.revision + 1)
+    name = segment.name._replace(revision=segment.name.revision + 1, gaps=True)
     fresh = Segment(log.disk, log.folder, name, file, log.config.index_interval_bytes)
     fresh.created_ms, fresh.last_append_ms = segment.created_ms, segment.last_append_ms
     producers = snapshot_of(segment)

@@ -157,3 +157,12 @@ def in_order(batches: Buffer, expected: int, folder: str) -> list[tuple[int, Bat
     if not headers:
         raise InvalidRecordError("nothing to append: no record batch")
     return headers
+
+
+def has_gaps(batches: list[tuple[int, BatchHeader]], expected: int) -> bool:
+    """Whether an offset from `expected` on is missing before or between these batches."""
+    for _, header in batches:
+        if header.base_offset != expected:
+            return True
+        expected = header.next_offset
+    return False

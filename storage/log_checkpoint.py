@@ -17,7 +17,6 @@ class LogCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     sequence: the newest segment's at that moment; a cut is told by a newer segment that begins lower.
     segment, position: sequence and revision of the segment that ended at the recovery point, and its size.
     first_dirty_offset: compaction has worked through what lies before.
-    gaps: offsets may be missing between batches, because of compaction.
     epochs, producers: leader epochs and producer states as of the recovery point.
     """
 
@@ -27,7 +26,6 @@ class LogCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     segment: tuple[int, int]
     position: int
     first_dirty_offset: int
-    gaps: bool
     epochs: list[tuple[int, int]]
     producers: bytes
     last_append_ms: int

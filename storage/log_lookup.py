@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from storage.batch_scan import DamageError, scan_batches
 from storage.errors import CorruptBatchError, InvalidRecordError, LogDamagedError
-from storage.record_batch import BatchHeader
+from storage.record_batch import HEADER_BYTES, BatchHeader, parse_header
 from storage.records import Record, decode_batch
 from storage.segment import Segment
 
@@ -52,21 +52,28 @@ def max_timestamp(log: "PartitionLog", end_offset: int) -> TimestampedOffset | N
             continue
         if segment.max_timestamp <= best:
             continue
-        whole = segment.base_offset >= log.log_start_offset and segment.end_offset <= end_offset
-        start = segment.max_timestamp_offset if whole else log.log_start_offset
-        for position, header in _headers(segment, max(start, segment.base_offset)):
+        for position, header in _headers(segment, _first_candidate(log, segment, end_offset)):
             if header.next_offset > end_offset:
                 break
             if header.max_timestamp > best:
                 best, place = header.max_timestamp, (segment, position, header)
-            if whole:
-                break
     if place is None:
         return None
     for record in _records(*place):
         if record.timestamp_ms >= best:
             return _found(record, place[2])
     return None
+
+
+def _first_candidate(log: "PartitionLog", segment: Segment, end_offset: int) -> int:
+    """No batch in [log start, end_offset) before this one has a larger timestamp than it and all after it."""
+    hint = segment.times.largest_before(end_offset)
+    start = max(log.log_start_offset, segment.base_offset)
+    if hint is None or hint[1] < start:
+        return start
+    _, position = segment.locate(hint[1])
+    header = parse_header(segment.file.read(position, HEADER_BYTES))
+    return start if header.next_offset > end_offset else hint[1]
 
 
 def _found(record: Record, header: BatchHeader) -> TimestampedOffset:

@@ -55,7 +55,6 @@ def _facts(log: "PartitionLog") -> LogCheckpoint:
         segment=(active.name.sequence, active.name.revision),
         position=active.size,
         first_dirty_offset=log.first_dirty_offset,
-        gaps=log.gaps,
         epochs=log.epochs.entries(),
         producers=log.producers.encode(),
         last_append_ms=active.last_append_ms,

@@ -51,6 +51,8 @@ class _Recovery:
     now_ms: int
     saved: LogCheckpoint | None
     recovery_point: int
+    verified: int = 0
+    """Bytes of the segment opened last that had been synced for certain."""
     dropped: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -81,14 +83,10 @@ def recover(
     run = _Recovery(disk, folder, config, now_ms, saved, max(point, live[0].base_offset))
     segments = _open_segments(run, live, void, clean=clean)
     end = segments[-1].end_offset
-    if end < run.recovery_point:
-        raise LogDamagedError(
-            f"{folder} ends at offset {end}, but everything before {run.recovery_point} had been synced"
-        )
     unclean = not clean or end != run.recovery_point
     for segment in segments:
         segment.named = not unclean
-    epochs, producers, gaps = _rebuild(run, segments)
+    epochs, producers = _rebuild(run, segments)
     epochs.truncate_from_start(log_start)
     return RecoveredLog(
         segments=segments,
@@ -97,7 +95,7 @@ def recover(
         synced_offset=run.recovery_point,
         sequence=max(name.sequence for name in names),
         first_dirty_offset=min(saved.first_dirty_offset, end) if saved else 0,
-        gaps=gaps or config.compacts or (saved is not None and saved.gaps),
+        gaps=config.compacts or segments[-1].name.gaps,
         epochs=epochs,
         producers=producers,
         dropped=run.dropped,
@@ -120,15 +118,21 @@ def _open_segments(
             if segment.end_offset == following.base_offset:
                 segment.release_indexes()
                 continue
+        if following is not None and not following.provisional:
+            what = f"{segment.path} ends" if damage is None else f"{segment.path} is damaged"
+            raise LogDamagedError(
+                f"{what} at offset {segment.end_offset}, but the next segment begins at {following.base_offset}: "
+                "records in between are lost here; other replicas have them"
+            )
         if damage is not None:
             _judge(run, segment, damage)
+        elif segment.end_offset < run.recovery_point:
+            raise LogDamagedError(
+                f"{segment.path} ends at offset {segment.end_offset}, but everything before "
+                f"{run.recovery_point} had been synced"
+            )
         if following is None:
             break
-        if not following.provisional or segment.end_offset < run.recovery_point:
-            raise LogDamagedError(
-                f"{segment.path} ends at offset {segment.end_offset}, but the next segment begins at "
-                f"{following.base_offset}: records in between are lost here; other replicas have them"
-            )
         # The lost tail was never synced, so nothing after it was acknowledged.
         void.extend(live[index + 1 :])
         run.dropped = True
@@ -173,10 +177,12 @@ def _load(
         verified = size
     if verified > size:
         raise LogDamagedError(f"{segment.path} has {size} bytes, {verified} had been synced")
-    damage = segment.rescan(size if trusted else verified)
+    due = run.recovery_point if at_point else None
+    damage = segment.rescan(size if trusted else verified, due)
     segment.last_append_ms = appended
     if segment.max_timestamp >= 0 and not at_point:
         segment.last_append_ms = min(appended, segment.max_timestamp)
+    run.verified = verified
     return damage
 
 
@@ -188,6 +194,11 @@ def _judge(run: _Recovery, segment: Segment, damage: Damage) -> None:
             f"{where}; it lies before offset {run.recovery_point}, up to which all had been synced; "
             "nothing was cut, the other replicas have these records"
         )
+    if damage.position < run.verified:
+        raise LogDamagedError(
+            f"{where}; the first {run.verified} bytes had been synced; nothing was cut, the other replicas have "
+            "these records"
+        )
     size = segment.file.size
     valid = valid_batch_after(segment.file, damage.position, size, segment.end_offset)
     if valid is not None:
@@ -198,8 +209,8 @@ def _judge(run: _Recovery, segment: Segment, damage: Damage) -> None:
     segment.file.truncate(segment.size)
 
 
-def _rebuild(run: _Recovery, segments: list[Segment]) -> tuple[LeaderEpochs, ProducerStates, bool]:
-    """(epochs, producers, whether offsets are missing): the checkpoint's and what the batches since then add."""
+def _rebuild(run: _Recovery, segments: list[Segment]) -> tuple[LeaderEpochs, ProducerStates]:
+    """(epochs, producers): the checkpoint's and what the batches since then add."""
     saved, point = run.saved, run.recovery_point
     epochs = LeaderEpochs(saved.epochs if saved is not None else ())
     epochs.truncate_from_end(point)
@@ -207,5 +218,5 @@ def _rebuild(run: _Recovery, segments: list[Segment]) -> tuple[LeaderEpochs, Pro
         producers = ProducerStates.decode(saved.producers)
     else:
         producers = producers_at(segments, point, run.now_ms)
-    gaps = replay(segments, point, segments[-1].end_offset, producers, epochs, run.now_ms)
-    return epochs, producers, gaps
+    replay(segments, point, segments[-1].end_offset, producers, epochs, run.now_ms)
+    return epochs, producers

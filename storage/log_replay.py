@@ -20,12 +20,8 @@ def replay(
     producers: ProducerStates,
     epochs: LeaderEpochs | None,
     now_ms: int,
-) -> bool:
-    """Apply the batches that begin in [start, stop). Returns whether offsets are missing between them.
-
-    Raises LogDamagedError, OSError.
-    """
-    gaps, expected = False, start
+) -> None:
+    """Apply the batches that begin in [start, stop). Raises LogDamagedError, OSError."""
     for segment in segments:
         if segment.end_offset <= start or segment.base_offset >= stop:
             continue
@@ -34,8 +30,6 @@ def replay(
             for _, header in scan_batches(segment.file, position, segment.size, verify=False):
                 if header.base_offset >= stop:
                     break
-                gaps = gaps or header.base_offset > expected
-                expected = header.next_offset
                 producers.update(header, header.base_offset, now_ms)
                 if epochs is not None:
                     epochs.assign(header.partition_leader_epoch, header.base_offset)
@@ -43,7 +37,6 @@ def replay(
             raise LogDamagedError(
                 f"{segment.path} is damaged at byte {error.damage.position}: {error.damage.reason}"
             ) from error
-    return gaps
 
 
 def producers_at(segments: Sequence[Segment], offset: int, now_ms: int) -> ProducerStates:

@@ -92,7 +92,7 @@ class PartitionLog:
         cls, disk: Disk, folder: str, config: LogConfig, start_offset: int = 0, *, now_ms: int = 0
     ) -> "PartitionLog":
         """An empty log that begins at `start_offset`; durable with its first flush. Raises LogOfflineError."""
-        name = SegmentName(start_offset, 0, resets=True)
+        name = SegmentName(start_offset, 0, resets=True, gaps=config.compacts)
         path = f"{folder}/{name.file_name}"
         try:
             disk.make_folder(folder)
@@ -193,14 +193,14 @@ class PartitionLog:
         headers = log_append.in_order(batches, self.log_end_offset, self.folder)
         self._check_first_epoch(headers[0][1])
         placed = [(p, h.base_offset, h.last_offset, h.max_timestamp) for p, h in headers]
-        expected = self.log_end_offset
+        if not self.active.name.gaps and log_append.has_gaps(headers, self.log_end_offset):
+            self.gaps = True
+            self.roll(now)
         self._write(batches, placed, now)
         for _, header in headers:
-            self.gaps = self.gaps or header.base_offset != expected
-            expected = header.next_offset
             self.epochs.assign(header.partition_leader_epoch, header.base_offset)
             self.producers.update(header, header.base_offset, now)
-        return AppendInfo(headers[0][1].base_offset, expected, False, -1)
+        return AppendInfo(headers[0][1].base_offset, self.log_end_offset, False, -1)
 
     def _check_first_epoch(self, header: BatchHeader) -> None:
         # Epochs noted at the log's end wrote nothing: a leader that never appended.
@@ -238,7 +238,7 @@ class PartitionLog:
 
     def _begin_segment(self, base_offset: int, now_ms: int, *, resets: bool) -> Segment:
         provisional = not resets and self.flush_state.synced_offset < base_offset
-        name = SegmentName(base_offset, self.sequence + 1, 0, resets, provisional)
+        name = SegmentName(base_offset, self.sequence + 1, 0, resets, self.gaps, provisional)
         with self._fencing("begin a segment of", clean=NO_SPACE):
             file = self.disk.open(f"{self.folder}/{name.file_name}", create=True)
         segment = Segment(self.disk, self.folder, name, file, self.config.index_interval_bytes)
@@ -277,7 +277,6 @@ class PartitionLog:
                     max_bytes,
                     end_offset=end,
                     min_one=min_one_batch,
-                    contiguous=not self.gaps,
                     epochs=epochs,
                 )
             if len(data) or segment.end_offset > offset:

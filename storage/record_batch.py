@@ -196,10 +196,12 @@ def whole_batches(
             or (base != expected if expected is not None else base < next_offset)
         ):
             return position, next_offset, True
-        if end > size or base + last_delta >= end_offset:
+        if end > size:
             break
         if checksum(view[position + CRC_FROM : end]) != crc:
             return position, next_offset, True
+        if base + last_delta >= end_offset:
+            break
         position, next_offset = end, base + last_delta + 1
         if expected is not None:
             expected = next_offset

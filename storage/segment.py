@@ -5,7 +5,7 @@ from storage.batch_scan import Damage, DamageError, scan_batches, seek
 from storage.disk import Buffer, Disk, DiskFile
 from storage.errors import LogDamagedError, UnreadableFileError
 from storage.offset_index import OffsetIndex
-from storage.record_batch import HEADER_BYTES, batch_size, whole_batches
+from storage.record_batch import HEADER_BYTES, BatchHeader, batch_size, whole_batches
 from storage.segment_name import SegmentName
 from storage.time_index import TimeIndex
 
@@ -126,7 +126,6 @@ class Segment:
         *,
         end_offset: int,
         min_one: bool,
-        contiguous: bool,
         epochs: tuple[int, int],
     ) -> memoryview:
         """Whole, undamaged batches from the one that holds `offset` or is the first after it; may be empty.
@@ -137,7 +136,7 @@ class Segment:
         position = self._cursors.get(offset, -1)
         expected: int | None = offset
         if position < 0:
-            found = self._seek(offset, contiguous)
+            found = self._seek(offset)
             if found is None:
                 return _EMPTY
             expected, position = found
@@ -150,7 +149,7 @@ class Segment:
         used, following, damaged = whole_batches(
             chunk,
             end_offset=end_offset,
-            expected=expected if contiguous else None,
+            expected=None if self.name.gaps else expected,
             epochs=epochs,
         )
         if not used:
@@ -168,14 +167,14 @@ class Segment:
 
         Raises LogDamagedError, OSError.
         """
-        return self._seek(offset, False) or (self.end_offset, self.size)
+        return self._seek(offset) or (self.end_offset, self.size)
 
-    def _seek(self, offset: int, contiguous: bool) -> tuple[int, int] | None:
+    def _seek(self, offset: int) -> tuple[int, int] | None:
         start = self.index.floor(offset)
         if start[0] == offset:
             return start
         try:
-            return seek(self.file, start, self.size, offset, contiguous=contiguous)
+            return seek(self.file, start, self.size, offset, contiguous=not self.name.gaps)
         except DamageError as error:
             raise self._damaged(error.damage) from error
 
@@ -185,26 +184,37 @@ class Segment:
             "the other replicas have these records"
         )
 
-    def rescan(self, verify_from: int) -> Damage | None:
+    def rescan(self, verify_from: int, end_there: int | None = None) -> Damage | None:
         """Rebuild end, indexes and timestamps from the file, checking CRCs from a position on.
 
+        `end_there` is the offset that is known to be due at that position.
         Stops at damage and returns it: then `size` and `end_offset` are those of the undamaged part. Raises OSError.
         """
         self._forget()
-        stop = self.file.size
+        epoch, stop = -1, self.file.size
         try:
             for verify, begin, end in ((False, 0, verify_from), (True, verify_from, stop)):
                 for position, header in scan_batches(self.file, begin, end, verify=verify):
-                    if header.base_offset < self.end_offset:
+                    if self._misplaced(header) or header.partition_leader_epoch < epoch:
                         return Damage(position, f"offset {header.base_offset} is out of place")
+                    epoch = header.partition_leader_epoch
                     self._note(
                         position, header.base_offset, header.last_offset, header.max_timestamp
                     )
                     self._since_index += header.size
                     self.size = position + header.size
+                if not verify and end_there not in (None, self.end_offset):
+                    return Damage(begin, f"{self.end_offset} is the end, not {end_there}")
         except DamageError as error:
             return error.damage
         return None
+
+    def _misplaced(self, header: BatchHeader) -> bool:
+        if header.last_offset - self.base_offset > RELATIVE_OFFSET_MAX:
+            return True
+        if self.name.gaps:
+            return header.base_offset < self.end_offset
+        return header.base_offset != self.end_offset
 
     def _forget(self) -> None:
         self._index, self._times = OffsetIndex(self.base_offset), TimeIndex(self.base_offset)

@@ -1,11 +1,13 @@
 """Segment file names: they carry enough to decide after a crash which files make up the log. Pure.
 
-    <base offset, 20 digits>-<sequence, 8>-<revision, 4>[-reset].log[.new]
+    <base offset, 20 digits>-<sequence, 8>-<revision, 4>[-reset][-gaps].log[.new]
 
 *sequence* counts the segments a log ever began. A log is cut by beginning a new segment at the cut: a segment
 makes void whatever segments of smaller sequence hold at or after its base offset; a `reset` one, all they hold.
 So a cut becomes durable with one file name and nothing is destroyed before that.
 *revision* counts rewrites by compaction: the highest of one (base, sequence) counts.
+`gaps`: offsets may be missing between batches because of compaction; without it a missing offset is damage (the
+base offset is outside a batch's CRC).
 `.new`: the segments before it are not known to be synced to their end. No record in it has been acknowledged, so
 that it may be dropped when the segment before it lost its tail. Without `.new`, a missing tail is damage.
 """
@@ -14,7 +16,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_PATTERN = re.compile(r"(\d{20})-(\d{8})-(\d{4})(-reset)?\.log(\.new)?")
+_PATTERN = re.compile(r"(\d{20})-(\d{8})-(\d{4})(-reset)?(-gaps)?\.log(\.new)?")
 
 
 class SegmentName(NamedTuple):
@@ -24,13 +26,14 @@ class SegmentName(NamedTuple):
     sequence: int
     revision: int = 0
     resets: bool = False
+    gaps: bool = False
     provisional: bool = False
 
     @property
     def stem(self) -> str:
         """The name without its suffix: what the segment's index files are called."""
-        reset = "-reset" if self.resets else ""
-        return f"{self.base_offset:020d}-{self.sequence:08d}-{self.revision:04d}{reset}"
+        flags = f"{'-reset' if self.resets else ''}{'-gaps' if self.gaps else ''}"
+        return f"{self.base_offset:020d}-{self.sequence:08d}-{self.revision:04d}{flags}"
 
     @property
     def file_name(self) -> str:
@@ -47,8 +50,8 @@ def parse(file_name: str) -> SegmentName | None:
     match = _PATTERN.fullmatch(file_name)
     if match is None:
         return None
-    base, sequence, revision, resets, provisional = match.groups()
-    return SegmentName(int(base), int(sequence), int(revision), bool(resets), bool(provisional))
+    base, sequence, revision, *flags = match.groups()
+    return SegmentName(int(base), int(sequence), int(revision), *map(bool, flags))
 
 
 def resolve(names: Iterable[SegmentName]) -> tuple[list[SegmentName], list[SegmentName]]:

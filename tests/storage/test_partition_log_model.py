@@ -1,7 +1,6 @@
 """PartitionLog against a list, with power losses, kills, clean restarts and cuts between any two steps."""
 
 import asyncio
-import os
 import random
 from collections.abc import Coroutine
 from typing import Any
@@ -25,8 +24,6 @@ from tests.simulation.disk import SimDisk
 from tests.storage.batches import NOW_MS, batch, batches_of, epochs_in
 
 Batches = tuple[tuple[int, int, bytes], ...]
-from hypothesis import Phase
-PH=[Phase.generate] if os.environ.get('NOSHRINK') else list(Phase)
 FOLDER = "t-0"
 
 
@@ -254,7 +251,7 @@ async def _wait(task: "asyncio.Task[None]") -> None:
 
 TestLogMachine = LogMachine.TestCase
 TestLogMachine.settings = settings(
-    phases=PH, max_examples=int(os.environ.get("N","150")),
+    max_examples=200,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
