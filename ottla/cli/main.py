@@ -2,7 +2,7 @@
 
 import typer
 
-from ottla.cli import demo, local, server
+from ottla.cli import cluster, demo, local, records, server, topics
 
 app = typer.Typer(
     name="ottla",
@@ -14,6 +14,12 @@ app = typer.Typer(
 app.command()(server.server)
 app.command()(demo.demo)
 app.add_typer(local.app, name="local")
+app.add_typer(topics.app, name="topics")
+app.command()(records.produce)
+app.command()(records.consume)
+app.command()(records.offsets)
+app.add_typer(cluster.cluster_app, name="cluster")
+app.add_typer(cluster.quorum_app, name="quorum")
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """What a client can be told. Broker errors keep Kafka's code; `retriable` says whether trying again can help."""
 
+from typing import Any, cast
+
 import grpc.aio
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status.rpc_status import from_call
@@ -30,7 +32,7 @@ class BrokerError(ClientError):
     def of_call(cls, error: grpc.aio.AioRpcError) -> "BrokerError":
         """The refusal of a whole call, from its status and google.rpc details."""
         found = common_pb2.Error(message=error.details() or error.code().name)
-        status = from_call(error)
+        status = from_call(cast("Any", error))
         for packed in status.details if status is not None else ():
             info, retry = ErrorInfo(), RetryInfo()
             if packed.Unpack(info):
