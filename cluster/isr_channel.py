@@ -9,7 +9,7 @@ from kraft.metadata import requests
 from kraft.metadata.replies import PartitionsAltered
 from storage.errors import ErrorCode
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 2.0
 
 
 def isr_channel(
@@ -35,7 +35,7 @@ def isr_channel(
                 for each in proposals
             ),
         )
-        reply = await controller.ask(request, TIMEOUT_S)
+        reply = await controller.ask_once(request, TIMEOUT_S)
         assert isinstance(reply, PartitionsAltered), reply
         return [
             IsrAnswer(

@@ -70,6 +70,16 @@ class ControllerClient:
                     return reply
             await asyncio.sleep(RETRY_S)
 
+    async def ask_once(self, request: ControllerRequest, timeout_s: float) -> Reply:
+        """`ask` with one sending only. Raises ControllerUnavailableError when its fate is unknown."""
+        try:
+            reply = await self._attempt(request, timeout_s)
+        except (PeerGoneError, NotControllerError, TimeoutError) as error:
+            raise ControllerUnavailableError(str(error) or "no answer in time") from error
+        if reply is None:
+            raise ControllerUnavailableError("no leader of the metadata quorum is known")
+        return reply
+
     async def _attempt(self, request: ControllerRequest, timeout_s: float) -> Reply | None:
         leader = self._leader()
         if leader is None:

@@ -1,7 +1,9 @@
 """ISR changes on their way to the controller: proposed in batches, repeated until they are answered.
 
-A proposal is over when the metadata log brings it back, or when the controller definitely refuses it. Silence proves
-nothing, so after a timeout the same proposal is sent again while the partition goes on counting with the maximal ISR.
+A proposal is over when the metadata log brings a newer partition epoch, or when the controller definitely refuses its
+only sending. Silence proves nothing: it is sent again, while the partition goes on counting with the maximal ISR. When
+a proposal of which one sending has an unknown fate is refused, the leader proposes its committed ISR instead: once that
+is taken, whatever is still on its way comes too late (kraft.metadata.isr_changes says what an answer proves).
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import structlog
 
 from cluster.replication.partition import Partition, TopicIdPartition
 from cluster.replication.partition_state import LeaderState
+from kraft.metadata.isr_changes import DEFINITE_REFUSALS
 from storage.errors import ErrorCode, OttlaError
 
 log = structlog.get_logger("isr")
@@ -22,12 +25,16 @@ MAX_BATCH = 1000
 
 
 class IsrProposal(NamedTuple):
-    """The ISR that a leader wants. members: node id -> the broker epoch that the leader has seen (KIP-903)."""
+    """The ISR that a leader wants. members: node id -> the broker epoch that the leader has seen (KIP-903).
+
+    doubtful: an earlier sending may still arrive.
+    """
 
     identity: TopicIdPartition
     leader_epoch: int
     partition_epoch: int
     members: Mapping[int, int]
+    doubtful: bool = False
 
 
 class IsrAnswer(NamedTuple):
@@ -39,6 +46,7 @@ class IsrAnswer(NamedTuple):
 
 # (node id, broker epoch) -> whether that incarnation may be in an ISR, as far as this node knows.
 Eligible = Callable[[int, int], bool]
+# Sends once, and raises OttlaError when it is not known what became of it.
 Propose = Callable[[list[IsrProposal]], Awaitable[list[IsrAnswer]]]
 
 
@@ -100,18 +108,27 @@ class IsrProposals:
             answers = await self._propose([each for _, each in batch])
         except OttlaError as error:
             log.info("the controller did not answer an ISR proposal", reason=str(error))
-            self._again(batch)
+            self._again((partition, each._replace(doubtful=True)) for partition, each in batch)
             await asyncio.sleep(RETRY_S)
             return
-        refused = {answer.identity: answer.error for answer in answers if answer.error}
+        codes = {answer.identity: answer.error for answer in answers if answer.error}
         for partition, proposal in batch:
-            code = refused.get(proposal.identity)
-            state = partition.role
-            if code is not None and isinstance(state, LeaderState):
+            code = codes.get(proposal.identity)
+            if code is not None:
                 log.info("ISR proposal refused", partition=partition.name, error=code.name)
-                if state.proposal_refused(proposal.partition_epoch):
-                    partition.commit()
-                self._rest(partition)
+            if code in DEFINITE_REFUSALS and _still_wanted(partition, proposal):
+                self._refused(partition, proposal)
+
+    def _refused(self, partition: Partition, proposal: IsrProposal) -> None:
+        state = partition.role
+        assert isinstance(state, LeaderState), "only a leader's proposals are still wanted"
+        if proposal.doubtful:
+            members = state.withdrawal()
+            self._again([(partition, proposal._replace(members=members))])
+            return
+        if state.proposal_refused(proposal.partition_epoch):
+            partition.commit()
+        self._rest(partition)
 
     def _rest(self, partition: Partition) -> None:
         """After a refusal, ask again only after a while: the reason (a fenced broker, say) needs time to go."""

@@ -228,15 +228,18 @@ class LeaderState:
         return self._with_epochs(self.isr_state.proposed)
 
     def proposal_refused(self, partition_epoch: int) -> bool:
-        """The controller said no to the proposal made at `partition_epoch`: nothing of it is or becomes true.
+        """The controller said no to the only sending of the proposal made at `partition_epoch`: it never becomes true.
 
-        Only a definite refusal may be given here. After a timeout the proposal may still be committed and must stay in
-        flight. Returns whether the high watermark moved.
+        A proposal of unknown fate must stay in flight. Returns whether the high watermark moved.
         """
         if partition_epoch != self.partition_epoch or not self.in_flight:
             return False
         self.isr_state = Committed(self.isr)
         return self.advance_high_watermark()
+
+    def withdrawal(self) -> Mapping[int, int]:
+        """The proposal that voids what is in flight: the committed ISR (node id -> broker epoch)."""
+        return self._with_epochs(self.isr)
 
     def caught_up_when_appending(self, log_end_offset: int, now_ms: int) -> None:
         """Called before the log grows: who holds all of it is caught up until now."""
