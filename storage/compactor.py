@@ -20,7 +20,6 @@ from storage.segment import Segment
 if TYPE_CHECKING:
     from storage.partition_log import PartitionLog
 
-WRITE_BYTES = 1024 * 1024
 _SUFFIX = "cleaned"
 
 
@@ -62,45 +61,59 @@ def _candidates(log: "PartitionLog", high_watermark: int, now_ms: int) -> list[S
     return [s for s in closed[:count] if s.named and s.end_offset > log.log_start_offset]
 
 
+class _Interrupted(Exception):  # noqa: N818 - no error
+    """The log was cut or closed meanwhile: what was read of it proves nothing any more."""
+
+
+async def _breathe(log: "PartitionLog", cuts: int) -> None:
+    """Let others run; then go on only if the log is still the one that was read."""
+    await asyncio.sleep(0)
+    if log.cuts != cuts or log.offline is not None:
+        raise _Interrupted
+
+
 async def _compact(log: "PartitionLog", segments: list[Segment], now_ms: int) -> CompactionResult:
-    latest = LatestOffsets()
+    cuts, latest = log.cuts, LatestOffsets()
     latest.end_offset = log.first_dirty_offset
-    await _gather(log, segments, latest)
     done = before = after = 0
-    for segment in segments:
-        if segment.base_offset >= latest.end_offset:
-            break
-        last_offset = segment.end_offset - 1
-        rules = Rules(
-            latest=latest,
-            now_ms=now_ms,
-            delete_retention_ms=log.config.delete_retention_ms,
-            must_keep=lambda header, last=last_offset: (  # type: ignore[misc]
-                header.last_offset == last or _last_of_its_producer(log, header)
-            ),
-        )
-        size = segment.size
-        rewritten = await _rewrite_segment(log, segment, rules)
-        if rewritten is not None:
-            done, before, after = done + 1, before + size, after + rewritten
-    log.first_dirty_offset = max(log.first_dirty_offset, latest.end_offset)
-    log.gaps = True
+    try:
+        await _gather(log, segments, latest, cuts)
+        for segment in segments:
+            if segment.base_offset >= latest.end_offset:
+                break
+            size = segment.size
+            rules = _rules(log, segment, latest, now_ms)
+            rewritten = await _rewrite_segment(log, segment, rules, cuts)
+            if rewritten is not None:
+                done, before, after = done + 1, before + size, after + rewritten
+        log.first_dirty_offset = max(log.first_dirty_offset, latest.end_offset)
+    except _Interrupted:
+        # What was swapped in so far stands; the next run begins anew.
+        pass
     return CompactionResult(done, before, after)
 
 
-def _last_of_its_producer(log: "PartitionLog", header: BatchHeader) -> bool:
-    entry = log.producers.get(header.producer_id)
-    return entry is not None and entry.marks[-1].last_offset == header.last_offset
+def _rules(log: "PartitionLog", segment: Segment, latest: LatestOffsets, now_ms: int) -> Rules:
+    last_offset = segment.end_offset - 1
+
+    def must_keep(header: BatchHeader) -> bool:
+        entry = log.producers.get(header.producer_id)
+        last_of_producer = -1 if entry is None else entry.marks[-1].last_offset
+        return header.last_offset in (last_offset, last_of_producer)
+
+    return Rules(latest, now_ms, log.config.delete_retention_ms, must_keep)
 
 
-async def _gather(log: "PartitionLog", segments: list[Segment], latest: LatestOffsets) -> None:
+async def _gather(
+    log: "PartitionLog", segments: list[Segment], latest: LatestOffsets, cuts: int
+) -> None:
     for segment in segments:
         if segment.end_offset <= log.first_dirty_offset:
             continue
         for header, batch in _batches(segment):
             if not latest.note(header, batch):
                 return
-            await asyncio.sleep(0)
+            await _breathe(log, cuts)
 
 
 def _batches(segment: Segment) -> Iterator[tuple[BatchHeader, bytes]]:
@@ -111,8 +124,10 @@ def _batches(segment: Segment) -> Iterator[tuple[BatchHeader, bytes]]:
         raise LogDamagedError(f"{segment.path} is damaged: {error}; it is not compacted") from error
 
 
-async def _rewrite_segment(log: "PartitionLog", segment: Segment, rules: Rules) -> int | None:
-    """The new size, None when nothing was to be changed or the segment was cut meanwhile."""
+async def _rewrite_segment(
+    log: "PartitionLog", segment: Segment, rules: Rules, cuts: int
+) -> int | None:
+    """The new size, None when nothing was to be changed."""
     kept: list[bytes] = []
     changed = False
     for header, batch in _batches(segment):
@@ -120,26 +135,22 @@ async def _rewrite_segment(log: "PartitionLog", segment: Segment, rules: Rules) 
         changed = changed or result is not batch
         if result is not None:
             kept.append(result)
-        await asyncio.sleep(0)
-    if not changed or not _unchanged(log, segment):
+        await _breathe(log, cuts)
+    if not changed:
         return None
     fresh = await _write(log, segment, kept)
-    if not _unchanged(log, segment):
+    if log.cuts != cuts or log.offline is not None:
         fresh.file.close()
-        await log.disk.remove(segment.side_path(_SUFFIX))
-        return None
+        raise _Interrupted
     # From here to the swap nothing waits, so no reader and no cut comes between.
     log.disk.rename(segment.side_path(_SUFFIX), fresh.path)
     log.segments[log.segments.index(segment)] = fresh
+    log.gaps = True
     segment.file.close()
     await log.disk.sync_folder(log.folder)
     fresh.named = True
     await remove_segment_files(log, segment.name)
     return fresh.size
-
-
-def _unchanged(log: "PartitionLog", segment: Segment) -> bool:
-    return segment in log.segments[:-1] and segment.file.size == segment.size
 
 
 async def _write(log: "PartitionLog", segment: Segment, batches: list[bytes]) -> Segment:

@@ -112,14 +112,14 @@ class GroupCommit:
             return
         self.request(log)
         self._wake(log)
+        if self._on_flushed is not None:
+            self._on_flushed(log)
 
     def _wake(self, log: PartitionLog) -> None:
         durable = log.flushed_offset
         for end_offset, future in self._waiters.get(log, ()):
             if not future.done() and (durable >= end_offset or log.log_end_offset < end_offset):
                 future.set_result(None)
-        if self._on_flushed is not None:
-            self._on_flushed(log)
 
     def _failed(self, log: PartitionLog, error: LogOfflineError) -> None:
         for _, future in self._waiters.get(log, ()):

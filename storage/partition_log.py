@@ -331,7 +331,7 @@ class PartitionLog:
         keep = self.segment_index(offset)
         segment = self.segments[keep]
         with self._fencing("read"):
-            end = segment.locate(offset)[0]
+            end = segment.cut_point(offset)[0]
             if end < self.log_start_offset:
                 # The batch that spans the log's start goes: nothing is left.
                 self.truncate_fully_and_start_at(self.log_start_offset)

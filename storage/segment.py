@@ -169,6 +169,24 @@ class Segment:
         """
         return self._seek(offset) or (self.end_offset, self.size)
 
+    def cut_point(self, offset: int) -> tuple[int, int]:
+        """(end offset, position) that a cut at `offset` leaves: behind the last batch that ends before `offset`.
+
+        Where compaction left gaps, the end is that batch's, so that a segment always ends with a batch.
+        Raises LogDamagedError, OSError.
+        """
+        if not self.name.gaps:
+            return self.locate(offset)
+        end = self.base_offset
+        try:
+            for position, header in scan_batches(self.file, 0, self.size, verify=True):
+                if header.last_offset >= offset:
+                    return end, position
+                end = header.next_offset
+        except DamageError as error:
+            raise self._damaged(error.damage) from error
+        return end, self.size
+
     def _seek(self, offset: int) -> tuple[int, int] | None:
         start = self.index.floor(offset)
         if start[0] == offset:
@@ -227,7 +245,7 @@ class Segment:
 
         Raises LogDamagedError, OSError.
         """
-        self.end_offset, self.size = self.locate(offset)
+        self.end_offset, self.size = self.cut_point(offset)
         self.index.truncate(self.end_offset)
         self.times.truncate(self.end_offset)
         self._cursors.clear()

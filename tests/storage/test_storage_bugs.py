@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -62,15 +63,16 @@ def test_s1_after_any_failed_sync_nothing_is_acknowledged_or_appended() -> None:
         flushed = log.flushed_offset
         assert flushed == acknowledged
         assert log.offline is not None
-        for attempt in (
-            lambda log=log: log.append_as_leader(batch(b"more"), 0, NOW_MS),
-            lambda log=log: log.append_as_follower(batch(b"more", base_offset=99)),
-            lambda log=log: log.truncate_to(0),
-            lambda log=log: log.roll(NOW_MS),
-            lambda log=log: log.begin_flush(),
-        ):
+        attempts: list[Callable[[PartitionLog], object]] = [
+            lambda log: log.append_as_leader(batch(b"more"), 0, NOW_MS),
+            lambda log: log.append_as_follower(batch(b"more", base_offset=99)),
+            lambda log: log.truncate_to(0),
+            lambda log: log.roll(NOW_MS),
+            lambda log: log.begin_flush(),
+        ]
+        for attempt in attempts:
             with pytest.raises(LogOfflineError, match="opened anew"):
-                attempt()
+                attempt(log)
         disk.fail_sync_in = 0
         with pytest.raises(LogOfflineError):
             run(log.checkpoint())
