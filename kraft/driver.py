@@ -69,7 +69,7 @@ class Listeners:
     leadership: Callable[[LeadershipFact], None] = _ignore
     """This node's role, or the leader it knows of, is another."""
     membership: Callable[[Membership], None] = _ignore
-    """The members are others: links should lead to these now. Called once at the start."""
+    """The members are others: links should lead to these now, among them who is just leaving. Called at the start."""
 
 
 class RaftDriver:
@@ -136,7 +136,10 @@ class RaftDriver:
         self._wake.set()
 
     def peer_unreachable(self, node_id: int) -> None:
-        """A peer's process was found gone (connection refused). A hint: nothing breaks when it is wrong."""
+        """A peer's process was found gone (connection refused). A hint: nothing breaks when it is wrong.
+
+        Repeat it while the process stays gone: a message that was still on its way takes it back.
+        """
         self._gone_peers[node_id] = None
         self._wake.set()
 
@@ -255,11 +258,13 @@ class RaftDriver:
             self._reported_sequence = self._writer.persisted_sequence
             node.persisted(self._reported_sequence, now_ms)
             self._send_late()
-        for node_id in self._gone_peers:
-            node.peer_unreachable(node_id, now_ms)
-        self._gone_peers.clear()
         for _ in range(min(len(self._inbox), STEPS_PER_TURN)):
             node.step(self._inbox.popleft(), now_ms)
+        if not self._inbox:
+            # After the messages: what a dead leader has sent before its end must not take the hint back.
+            for node_id in self._gone_peers:
+                node.peer_unreachable(node_id, now_ms)
+            self._gone_peers.clear()
         if now_ms >= node.next_deadline():
             node.tick(now_ms)
         self._give_up_in_time(now_ms)
@@ -367,8 +372,8 @@ class RaftDriver:
             self._proposals.fail_all("this node does not lead any more")
 
     def _tell_membership(self) -> None:
-        if self._node.membership != self._membership:
-            self._membership = self._node.membership
+        if self._node.reached != self._membership:
+            self._membership = self._node.reached
             self._listeners.membership(self._membership)
 
     # Time.

@@ -72,7 +72,7 @@ class StoreWriter:
                 first_index, self._compact_to = self._compact_to, None
                 await self._compact(first_index)
                 self.saving_snapshot = False
-            if self._stopping:
+            if self._stopping and not self._persists:
                 return
 
     async def _persist(self, taken: deque[Persist]) -> None:

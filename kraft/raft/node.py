@@ -110,6 +110,16 @@ class RaftNode:
         return self._core.membership
 
     @property
+    def reached(self) -> Membership:
+        """The members in force, and those who are leaving but must still hear of it."""
+        core = self._core
+        leaving = core.membership_at(core.commit_index).members
+        return Membership.of(
+            *core.membership.members,
+            *(member for member in leaving if core.membership.find(member.node_id) is None),
+        )
+
+    @property
     def snapshot(self) -> SnapshotMeta | None:
         """The latest own snapshot."""
         return self._core.snapshot

@@ -68,7 +68,7 @@ def test_a_follower_that_needs_discarded_entries_gets_the_snapshot_in_chunks() -
 
 def test_figure_13_chunks_are_put_together_and_the_whole_log_is_discarded() -> None:
     """Figure 13, 2-7: a follower whose log ends before the snapshot, or conflicts with it."""
-    snapshot = _snapshot(9, 4)
+    snapshot = snapshot_of(9, 4, 1, 2, 5, data=DATA)
     bench = Bench(1, 2, 3, log=(1, 1, 3, 3), snapshot_chunk_bytes=4)
     answers = []
     for offset in (0, 4, 8):
@@ -77,7 +77,7 @@ def test_figure_13_chunks_are_put_together_and_the_whole_log_is_discarded() -> N
     assert [(m.next_offset, m.installed) for m in answers] == [(4, False), (8, False), (10, True)]
     assert bench.log == []
     assert (bench.node.commit_index, bench.node.applied_index, bench.node.first_index) == (9, 9, 10)
-    assert bench.node.membership == members(1, 2, 3)
+    assert bench.node.membership == members(1, 2, 5)
     persisted = [persist for persist in bench.persists if persist.snapshot is not None]
     assert [persist.snapshot for persist in persisted] == [snapshot]
 

@@ -83,8 +83,8 @@ def test_r2_term_and_vote_are_one_record() -> None:
 
 def test_r2_stepping_down_within_a_term_keeps_the_vote() -> None:
     bench = Bench()
-    bench.stand()
-    bench.receive(AppendEntries(3, 1, 1, 0, 0, 0, 0))
+    bench.lead()
+    bench.sleep(ELECTION_TIMEOUT_MS)
     assert bench.node.role is Role.FOLLOWER
     assert not bench.ask_for_vote(2, term=1)
 
