@@ -189,7 +189,11 @@ class Broker:
         self.offsets = OffsetsHandler(self.partition)
         self.delete_records = DeleteRecordsHandler(self.partition)
         self.admin = AdminHandler(
-            self.node_id, self.controller_client, lambda: self.image, self.config.static
+            self.node_id,
+            self.controller_client,
+            lambda: self.image,
+            self.config.static,
+            lambda: self._follower.begun,
         )
         self.producer_ids = ProducerIds(
             self.node_id, self.controller_client, lambda: self.lease.broker_epoch
@@ -202,6 +206,11 @@ class Broker:
 
     def partition(self, topic: str, index: int) -> Partition:
         """A partition that this broker may serve. Raises UnknownTopicOrPartitionError, NotLeaderError."""
+        if not self.lease.holds:
+            raise NotLeaderError(
+                f"node {self.node_id} has not heard from the controller for a session: another node may lead "
+                f"{topic}-{index} by now"
+            )
         found = self.image.topics_by_name.get(topic)
         if found is None:
             raise UnknownTopicOrPartitionError(f"there is no topic {topic!r}")
@@ -215,13 +224,6 @@ class Broker:
             raise NotLeaderError(
                 f"node {self.node_id} has no usable replica of {topic}-{index}",
                 registration.leader if registration.leader != self.node_id else -1,
-                registration.leader_epoch,
-            )
-        if not self.lease.holds:
-            raise NotLeaderError(
-                f"node {self.node_id} has not heard from the controller for a session: another node may lead "
-                f"{topic}-{index} by now",
-                -1,
                 registration.leader_epoch,
             )
         return partition

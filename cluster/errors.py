@@ -22,6 +22,13 @@ class UnknownTopicOrPartitionError(OttlaError):
     retriable = True
 
 
+class NotCaughtUpError(OttlaError):
+    """This node has just started and does not know what the others know."""
+
+    code = ErrorCode.BROKER_NOT_AVAILABLE
+    retriable = True
+
+
 class FencedLeaderEpochError(OttlaError):
     """The caller knows an older leader epoch than this node: it must refresh its metadata."""
 

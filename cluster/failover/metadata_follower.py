@@ -33,12 +33,12 @@ class MetadataFollower:
         self._now_ms = now_ms
         self._image = EMPTY_IMAGE
         self._newest = EMPTY_IMAGE
-        self._begun = False
+        self.begun = False
         self._wake = asyncio.Event()
 
     def begin(self) -> None:
         """This broker is registered: act on the newest image from now on."""
-        self._begun = True
+        self.begun = True
         self._wake.set()
 
     def publish(self, image: MetadataImage) -> None:
@@ -51,7 +51,7 @@ class MetadataFollower:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._begun and self._newest is not self._image:
+            if self.begun and self._newest is not self._image:
                 await self._take(self._newest)
 
     async def _take(self, image: MetadataImage) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from cluster.errors import NotCaughtUpError
 from cluster.failover.controller_client import ControllerClient
 from kraft.metadata.effective_config import (
     EffectiveValue,
@@ -19,7 +20,7 @@ DEFAULT_TIMEOUT_S = 15.0
 
 
 class AdminHandler:
-    """`image` is this node's newest."""
+    """`image` is this node's newest; `caught_up` whether it holds what the cluster knew when this node started."""
 
     def __init__(
         self,
@@ -27,11 +28,21 @@ class AdminHandler:
         controller: ControllerClient,
         image: Callable[[], MetadataImage],
         static: Mapping[str, str],
+        caught_up: Callable[[], bool],
     ) -> None:
         self._node_id = node_id
         self._controller = controller
         self._static = static
+        self._caught_up = caught_up
         self.image = image
+
+    def current_image(self) -> MetadataImage:
+        """The newest image. Raises NotCaughtUpError while this node has just started: it would deny what there is."""
+        if not self._caught_up():
+            raise NotCaughtUpError(
+                f"node {self._node_id} has just started and does not know the cluster yet; ask another, or try again"
+            )
+        return self.image()
 
     async def change(self, request: ControllerRequest, time_left_s: float | None) -> Reply:
         """Committed, and visible on this node. Raises what the controller refuses with."""
@@ -40,7 +51,7 @@ class AdminHandler:
 
     def configs(self, resource: ConfigResource) -> list[EffectiveValue]:
         """Every key of a topic or broker with its value and source. Raises UnknownTopicError and the like."""
-        image = self.image()
+        image = self.current_image()
         if resource.type == ResourceType.TOPIC:
             if image.topic(resource.name) is None:
                 raise UnknownTopicError(f"there is no topic {resource.name}")

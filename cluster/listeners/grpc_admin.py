@@ -54,10 +54,13 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
         )
 
     async def GetMetadata(  # noqa: N802
-        self, request: pb.GetMetadataRequest, _context: Context
+        self, request: pb.GetMetadataRequest, context: Context
     ) -> pb.GetMetadataResponse:
         """Brokers and topics as this node sees them."""
-        image = self._admin.image()
+        try:
+            image = self._admin.current_image()
+        except OttlaError as error:
+            await abort(context, error)
         names = request.topics or sorted(image.topics_by_name)
         return pb.GetMetadataResponse(
             cluster_id=image.cluster_id,

@@ -66,6 +66,7 @@ class ClusterView:
         self.errors: dict[str, BrokerError] = {}
         self.addresses: dict[int, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._metadata_offset = -1
         self._failed_at: dict[str, float] = {}
         self._refreshing: asyncio.Future[None] | None = None
         self._closed = False
@@ -190,12 +191,18 @@ class ClusterView:
             self.addresses[broker.node_id] = f"{broker.host}:{broker.port}"
         for topic in response.topics:
             if topic.HasField("error"):
-                self.errors[topic.name] = BrokerError(topic.error)
-                if int(topic.error.code) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
-                    self.topics.pop(topic.name, None)
+                # A node that is behind does not know yet what others know already.
+                if response.metadata_offset >= self._metadata_offset:
+                    self._take_error(topic)
                 continue
             self.errors.pop(topic.name, None)
             self._take_topic(topic)
+        self._metadata_offset = max(self._metadata_offset, response.metadata_offset)
+
+    def _take_error(self, topic: pb.Topic) -> None:
+        self.errors[topic.name] = BrokerError(topic.error)
+        if int(topic.error.code) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+            self.topics.pop(topic.name, None)
 
     def _take_topic(self, topic: pb.Topic) -> None:
         view = self.topics.get(topic.name)

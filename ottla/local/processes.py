@@ -14,6 +14,9 @@ from ottla.local.layout import LocalNode
 
 POLL_S = 0.02
 
+# Nodes that this process has started: someone must ask for their end, or they stay as zombies.
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+
 
 class State(Enum):
     """What a node's process is doing."""
@@ -32,6 +35,7 @@ def start(node: LocalNode, extra: Sequence[str] = ()) -> int:
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
+    _children[process.pid] = process
     began = _start_time(process.pid)
     node.pid_file.write_text(f"{process.pid} {began}\n", encoding="ascii")
     return process.pid
@@ -44,6 +48,9 @@ def pid(node: LocalNode) -> int | None:
     except (FileNotFoundError, ValueError):
         return None
     alive = _start_time(int(number)) == int(began) and _status(int(number)) not in ("Z", "X", "")
+    child = _children.get(int(number))
+    if child is not None and child.poll() is not None:
+        del _children[int(number)]
     return int(number) if alive else None
 
 
