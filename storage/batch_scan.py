@@ -93,13 +93,13 @@ def seek(
     return None
 
 
-def valid_batch_after(file: DiskFile, position: int, stop: int, min_offset: int) -> int | None:
-    """Position of a whole, undamaged batch of offset `min_offset` or later behind `position`, None if there is none.
+def valid_batch_from(file: DiskFile, position: int, stop: int, min_offset: int) -> int | None:
+    """Position of a whole, undamaged batch of offset `min_offset` or later in [position, stop), None without one.
 
-    A torn write leaves nothing valid behind it; damage in the middle does (FAST'18, protocol-aware recovery).
-    Raises OSError.
+    A torn write leaves nothing valid; damage in the middle does (FAST'18, protocol-aware recovery), and so does a
+    batch that is only out of place, because it or its predecessor lies outside the CRC. Raises OSError.
     """
-    origin = position + 1
+    origin = position
     while origin + HEADER_BYTES <= stop:
         window = bytes(file.read(origin, min(SCAN_BYTES + HEADER_BYTES, stop - origin)))
         at = window.find(MAGIC, _MAGIC_AT)

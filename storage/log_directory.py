@@ -178,7 +178,7 @@ class LogDirectory:
         """A new, empty log. Raises DataDirectoryError when its folder is taken, LogOfflineError, DiskFullError."""
         key, folder = LogKey(identity.topic_id, identity.partition), identity.folder
         assert key not in self.logs, f"{folder} is there already"
-        if folder in self.failed or self.disk.exists(f"{folder}/{IDENTITY_FILE}"):
+        if self.disk.exists(f"{folder}/{IDENTITY_FILE}"):
             raise DataDirectoryError(
                 f"folder {folder} holds another log; delete that one before making one for topic {identity.topic_id}"
             )

@@ -7,7 +7,7 @@ in it was acknowledged. Anything else that is not right is damage and refuses th
 from dataclasses import dataclass, field
 
 from storage import log_checkpoint
-from storage.batch_scan import Damage, valid_batch_after
+from storage.batch_scan import Damage, valid_batch_from
 from storage.disk import Disk
 from storage.errors import LogDamagedError
 from storage.leader_epochs import LeaderEpochs
@@ -200,10 +200,10 @@ def _judge(run: _Recovery, segment: Segment, damage: Damage) -> None:
             "these records"
         )
     size = segment.file.size
-    valid = valid_batch_after(segment.file, damage.position, size, segment.end_offset)
+    valid = valid_batch_from(segment.file, damage.position, size, segment.base_offset)
     if valid is not None:
         raise LogDamagedError(
-            f"{where}; a valid batch follows at byte {valid}, so it is no torn tail; nothing was cut"
+            f"{where}; a valid batch lies at byte {valid}, so it is no torn tail; nothing was cut"
         )
     run.notes.append(f"{where}; {size - segment.size} bytes of a torn write cut off")
     segment.file.truncate(segment.size)

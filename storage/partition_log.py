@@ -103,22 +103,18 @@ class PartitionLog:
         segment.created_ms = segment.last_append_ms = now_ms
         if file.size:
             raise LogOfflineError(f"{path} holds {file.size} bytes: it is not a new log")
-        return cls(
-            disk,
-            folder,
-            config,
-            RecoveredLog(
-                segments=[segment],
-                void=[],
-                log_start_offset=start_offset,
-                synced_offset=start_offset,
-                sequence=0,
-                first_dirty_offset=start_offset,
-                gaps=config.compacts,
-                epochs=LeaderEpochs(),
-                producers=ProducerStates(),
-            ),
+        found = RecoveredLog(
+            segments=[segment],
+            void=[],
+            log_start_offset=start_offset,
+            synced_offset=start_offset,
+            sequence=0,
+            first_dirty_offset=start_offset,
+            gaps=config.compacts,
+            epochs=LeaderEpochs(),
+            producers=ProducerStates(),
         )
+        return cls(disk, folder, config, found)
 
     # What it is.
 
@@ -440,17 +436,13 @@ class PartitionLog:
 
     # Housekeeping: see storage.log_maintenance.
 
-    def segment_facts(self) -> list[SegmentFacts]:
-        """What retention decides by, oldest first."""
-        return [
-            SegmentFacts(s.base_offset, s.end_offset, s.size, s.last_append_ms)
-            for s in self.segments
-        ]
-
     def expired_segments(self, now_ms: int, high_watermark: int) -> list[Segment]:
         """Segments that may go by time, size or log start; oldest first, never the active one."""
         count = expired(
-            self.segment_facts(),
+            [
+                SegmentFacts(s.base_offset, s.end_offset, s.size, s.last_append_ms)
+                for s in self.segments
+            ],
             self.config,
             now_ms=now_ms,
             high_watermark=high_watermark,

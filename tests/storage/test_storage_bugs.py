@@ -152,6 +152,20 @@ def test_s2_damage_in_the_middle_beyond_the_recovery_point_is_never_cut(damage: 
     assert len(values_of(reopen(disk))) == 12
 
 
+def test_s2_a_bad_byte_with_a_valid_batch_behind_it_in_the_newest_segment_is_never_cut() -> None:
+    """Every byte but those of the last batch, where nothing tells damage from a torn write."""
+    disk = SimDisk(random.Random(0))
+    log = run(with_log(disk, 4))
+    path, good = log.active.path, disk.files()[log.active.path]
+    last_batch = len(good) - len(good) // 4
+    for position in range(last_batch):
+        bad = good[:position] + bytes([good[position] ^ 0xFF]) + good[position + 1 :]
+        disk.overwrite(path, bad)
+        with pytest.raises(LogDamagedError, match=path):
+            values_of(reopen(disk))
+        assert disk.files()[path] == bad
+
+
 def test_s2_a_missing_segment_refuses_the_log() -> None:
     disk = SimDisk(random.Random(0))
     log = run(with_log(disk, 12))
@@ -172,6 +186,9 @@ def test_s2_a_log_shorter_than_its_recovery_point_is_refused() -> None:
         disk.overwrite(path, disk.files()[path][:cut])
         with pytest.raises(LogDamagedError):
             reopen(disk)
+    run(disk.remove(path))
+    with pytest.raises(LogDamagedError, match="had been synced"):
+        reopen(disk)
 
 
 def test_s2_segments_after_a_lost_tail_were_never_acknowledged_and_do_not_come_back() -> None:
