@@ -2,7 +2,7 @@
 
 import typer
 
-from ottla.cli import cluster, demo, local, records, server, topics
+from ottla.cli import cluster, demo, health, local, records, server, topics
 
 app = typer.Typer(
     name="ottla",
@@ -13,6 +13,7 @@ app = typer.Typer(
 )
 app.command()(server.server)
 app.command()(demo.demo)
+app.command()(health.health)
 app.add_typer(local.app, name="local")
 app.add_typer(topics.app, name="topics")
 app.command()(records.produce)
