@@ -2,7 +2,7 @@
 
 import typer
 
-from ottla.cli import cluster, demo, health, local, records, server, topics
+from ottla.cli import bench, cluster, demo, health, local, records, server, topics
 
 app = typer.Typer(
     name="ottla",
@@ -21,6 +21,7 @@ app.command()(records.consume)
 app.command()(records.offsets)
 app.add_typer(cluster.cluster_app, name="cluster")
 app.add_typer(cluster.quorum_app, name="quorum")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Measuring a cluster from a client: throughput, latency, failover."""
