@@ -136,6 +136,15 @@ class LogMachine(RuleBasedStateMachine):
             end = parse_header(self.model[len(kept)][2]).base_offset
             self.changed(kept, max(end, self.log_start))
 
+    @rule(ahead=st.integers(0, 50))
+    def start_anew(self, ahead: int) -> None:
+        """A follower that fell behind its leader's log start; as a snapshot does to the metadata log."""
+        offset = self.end + ahead
+        self.log.truncate_fully_and_start_at(offset)
+        self.sync()
+        self.model, self.end, self.log_start, self.durable_start = (), offset, offset, offset
+        self.all_durable()
+
     @rule()
     def roll(self) -> None:
         """A new segment."""
