@@ -10,7 +10,7 @@ from kraft import driver as driver_module
 from kraft.driver import RaftStorageError
 from kraft.raft.errors import NotLeaderError, ProposalRefusedError
 from kraft.raft.membership import ChangeKind, MembershipChange
-from kraft.raft.messages import TimeoutNow
+from kraft.raft.messages import AppendEntries, TimeoutNow
 from kraft.raft.ready import Role
 from storage.errors import OttlaError
 from tests.kraft.driver_cluster import Cluster
@@ -124,6 +124,38 @@ def test_nothing_is_acknowledged_while_syncs_hang_and_no_election_follows() -> N
             await proposal
             assert sum(len(process.facts) for process in cluster.processes) == facts
             assert leader.node.role is Role.LEADER
+
+    simulate(scenario())
+
+
+def test_r1_a_followers_acknowledgement_waits_for_its_own_disk() -> None:
+    async def scenario() -> None:
+        async with Cluster() as cluster:
+            leader = await cluster.leader()
+            await asyncio.sleep(0.5)
+            for node_id, process in enumerate(cluster.processes):
+                if node_id not in cluster.leaders():
+                    process.disk.sync_seconds = (2.0, 2.0)
+            proposal = asyncio.ensure_future(leader.propose([b"x"]))
+            await asyncio.sleep(1.9)
+            assert leader.node.last_index > leader.node.commit_index
+            await proposal
+
+    simulate(scenario())
+
+
+def test_what_a_dead_leader_sent_last_does_not_take_the_hint_back() -> None:
+    async def scenario() -> None:
+        async with Cluster() as cluster:
+            await cluster.leader()
+            dead = cluster.leaders()[0]
+            cluster.cut.add(dead)
+            await asyncio.sleep(0.2)
+            for other in {0, 1, 2} - {dead}:
+                follower = cluster.driver(other)
+                follower.peer_unreachable(dead)
+                follower.receive(AppendEntries(dead, other, follower.node.term, 0, 0, 0, 0))
+            await cluster.until(lambda: cluster.leaders() != [dead], seconds=0.4)
 
     simulate(scenario())
 
@@ -289,6 +321,23 @@ def test_links_stay_open_to_a_member_until_its_removal_is_committed() -> None:
             ]
             assert seen == [{0, 1, 2}, {0, 1, 2} - {gone}]
             assert gone not in cluster.driver(gone).node.membership.voters
+
+    simulate(scenario())
+
+
+def test_links_stay_open_while_a_removal_is_not_committed() -> None:
+    async def scenario() -> None:
+        async with Cluster(voters=3) as cluster:
+            leader = await cluster.leader()
+            node_id = cluster.leaders()[0]
+            cluster.cut |= {0, 1, 2} - {node_id}
+            gone = (node_id + 1) % 3
+            removal = leader.propose_membership(MembershipChange(ChangeKind.REMOVE, gone))
+            await asyncio.sleep(0.1)
+            assert gone not in leader.node.membership.voters
+            assert [members.voters for members in cluster.processes[node_id].members] == [{0, 1, 2}]
+            cluster.cut.clear()
+            await removal
 
     simulate(scenario())
 
