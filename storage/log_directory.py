@@ -28,6 +28,7 @@ CLEAN_FILE = ".clean-shutdown"
 IDENTITY_FILE = "partition.meta"
 DELETED_SUFFIX = "-delete"
 META_VERSION = 1
+CLOSING_AT_ONCE = 8
 _NAME_MAX = 255
 _LOG_FOLDER = re.compile(r".+-\d+")
 
@@ -257,21 +258,29 @@ class LogDirectory:
     async def close(self, *, clean: bool = True) -> None:
         """Close every log and, when all went well, note that the next start need not recover."""
         try:
-            logs = [*self.logs.values(), *self._extra]
-            good = clean
-            for log in logs:
-                good = good and log.offline is None
-                try:
-                    await log.close(clean=good)
-                except OttlaError as error:
-                    self.failed[log.folder] = error
-                    good = False
-            if good:
+            slots = asyncio.Semaphore(CLOSING_AT_ONCE)
+            async with asyncio.TaskGroup() as group:
+                closing = [
+                    group.create_task(self._close_log(log, clean, slots))
+                    for log in [*self.logs.values(), *self._extra]
+                ]
+            if clean and all(task.result() for task in closing):
                 await self.disk.write_atomic(CLEAN_FILE, b"")
         except OSError as error:
             raise DataDirectoryError(f"the clean shutdown could not be noted: {error}") from error
         finally:
             self._lock.close()
+
+    async def _close_log(self, log: PartitionLog, clean: bool, slots: asyncio.Semaphore) -> bool:
+        """Whether the next start may trust the log."""
+        good = clean and log.offline is None
+        async with slots:
+            try:
+                await log.close(clean=clean)
+            except OttlaError as error:
+                self.failed[log.folder] = error
+                good = False
+        return good
 
 
 async def _claim(disk: Disk, node_id: int, cluster_id: str | None) -> NodeMeta:

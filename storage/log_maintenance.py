@@ -15,6 +15,8 @@ from storage.segment_name import SegmentName
 if TYPE_CHECKING:
     from storage.partition_log import PartitionLog
 
+INDEXES_WORTH_SAVING_BYTES = 1024 * 1024
+"""Below it a start rebuilds the active segment's indexes sooner than a stop writes them."""
 SIDE_FILES = ("index", "timeindex", "snapshot")
 
 
@@ -38,9 +40,11 @@ async def _checkpoint(log: "PartitionLog", *, closing: bool) -> None:
     try:
         for segment in list(log.segments[:-1]):
             await _settle(segment)
-        if closing:
+        if closing and log.active.size >= INDEXES_WORTH_SAVING_BYTES:
             await log.active.save_indexes()
-        await log_checkpoint.save(log.disk, log.folder, facts)
+        if facts != log.saved:
+            await log_checkpoint.save(log.disk, log.folder, facts)
+            log.saved = facts
         await _remove_void(log)
     except OSError as error:
         raise disk_error(log, "maintain", error) from error

@@ -23,6 +23,7 @@ from storage.segment_name import SegmentName, parse, resolve
 class RecoveredLog:
     """What opening found.
 
+    saved: the checkpoint as it lies on the disk.
     dropped: segments after a lost tail were dropped. A new segment must begin at the end before anything is
     appended, so that they can't be taken for its continuation when the next start finds them still there.
     notes: what an operator should know (a tail was cut).
@@ -37,6 +38,7 @@ class RecoveredLog:
     gaps: bool
     epochs: LeaderEpochs
     producers: ProducerStates
+    saved: LogCheckpoint | None = None
     dropped: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -98,6 +100,7 @@ def recover(
         gaps=config.compacts or segments[-1].name.gaps,
         epochs=epochs,
         producers=producers,
+        saved=saved,
         dropped=run.dropped,
         notes=run.notes,
     )

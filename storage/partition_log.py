@@ -62,6 +62,7 @@ class PartitionLog:
         self.first_dirty_offset = found.first_dirty_offset
         self.gaps = found.gaps
         self.notes = found.notes
+        self.saved = found.saved
         self.offline: LogOfflineError | None = None
         self.sequence = found.sequence
         self.clock_ms = 0
