@@ -6,85 +6,21 @@ shrink it. The invariants are checked after every event.
 
 import heapq
 import random
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable
 from zlib import crc32
 
 from kraft.raft.config import RaftConfig
 from kraft.raft.membership import ChangeKind, Member, Membership, MembershipChange
-from kraft.raft.messages import AnyMessage, Entry, HardState, SnapshotMeta, decode, encode
+from kraft.raft.messages import AnyMessage, SnapshotMeta, decode, encode
 from kraft.raft.node import RaftNode
 from kraft.raft.ready import LeadershipFact, MembershipFact, Persist, Ready, Restored, Role
 from storage.errors import OttlaError
 from tests.kraft.raft.invariants import EMPTY, Digest, Ghost
+from tests.kraft.raft.machines import Machine
+from tests.kraft.raft.schedules import Act
 
 ELECTION_TIMEOUT_MS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Something that is done to the group `after_ms` of the act before; see Simulation.do_<name>."""
-
-    after_ms: int
-    name: str
-    arguments: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
-class Durable:
-    """One node's disk: all of it synced."""
-
-    hard_state: HardState = field(default_factory=HardState)
-    snapshot: SnapshotMeta | None = None
-    snapshot_data: bytes = b""
-    entries: list[Entry] = field(default_factory=list)
-
-    def take(self, persist: Persist, received: dict[SnapshotMeta, bytes], steps: int) -> None:
-        """The first `steps` of the four things that a Persist asks for, in order; the last one maybe in part."""
-        if persist.hard_state is not None and steps > 0:
-            assert persist.hard_state.term >= self.hard_state.term, "a durable term went back"
-            self.hard_state = persist.hard_state
-        if persist.snapshot is not None and steps > 1:
-            self.snapshot, self.snapshot_data = persist.snapshot, received.pop(persist.snapshot)
-            self.entries = []
-        if persist.truncate_from is not None and steps > 2:
-            first = self.entries[0].index if self.entries else persist.truncate_from
-            del self.entries[persist.truncate_from - first :]
-        if steps > 3:
-            entries = persist.entries if steps == 4 else persist.entries[: steps - 4]
-            assert not entries or not self.entries or entries[0].index == self.entries[-1].index + 1
-            self.entries.extend(entries)
-
-    def term_at(self, index: int) -> int | None:
-        """The term of a durable entry; 0 when a snapshot covers it; None when it is not there."""
-        if self.snapshot is not None and index <= self.snapshot.index:
-            return 0
-        if not self.entries or not self.entries[0].index <= index <= self.entries[-1].index:
-            return None
-        return self.entries[index - self.entries[0].index].term
-
-    def drop_before(self, index: int) -> None:
-        """Entries before `index` are not needed any more."""
-        if self.entries:
-            del self.entries[: max(index - self.entries[0].index, 0)]
-
-
-@dataclass(slots=True)
-class Machine:
-    """A node with its process (None: not running), its disk and its state machine."""
-
-    node_id: int
-    durable: Durable = field(default_factory=Durable)
-    node: RaftNode | None = None
-    digest: Digest = EMPTY
-    persists: deque[Persist] = field(default_factory=deque)
-    received: dict[SnapshotMeta, bytes] = field(default_factory=dict)
-    late: deque[tuple[int, tuple[AnyMessage, ...]]] = field(default_factory=deque)
-    handed: int = 0
-    life: int = 0
-    timer_ms: int = -1
-    disk_ms: int = 1
 
 
 class Simulation:
@@ -522,66 +458,3 @@ _DELIVER, _TIMER, _PERSISTED = range(3)
 
 def _digest_of(data: bytes) -> Digest:
     return int(data.removeprefix(b"state "))
-
-
-def random_acts(rng: random.Random, count: int, nodes: int) -> Sequence[Act]:
-    """A schedule by chance: mostly work, some faults, now and then everything is healed."""
-    acts = []
-    for _ in range(count):
-        name, arguments = _random_act(rng, nodes)
-        acts.append(Act(rng.choice(_GAPS_MS), name, arguments))
-    return acts
-
-
-def _random_act(rng: random.Random, nodes: int) -> tuple[str, tuple[int, ...]]:
-    def node() -> int:
-        return rng.randrange(nodes)
-
-    name = rng.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))[0]
-    match name:
-        case "propose":
-            return name, (rng.randint(1, 6),)
-        case "weather":
-            return name, (
-                rng.choice((0, 0, 5, 30)),
-                rng.choice((0, 0, 20)),
-                rng.choice((5, 5, 50, 400)),
-            )
-        case "block" | "unblock" | "hint":
-            return name, (node(), node())
-        case "split" | "strand_leaders":
-            return name, (rng.randrange(1 << nodes),)
-        case "disk":
-            return name, (node(), rng.choice((0, 1, 20, 300)))
-        case "change":
-            return name, (rng.randrange(4), node())
-        case "read" | "heal" | "crash_leaders" | "crash_all":
-            return name, ()
-        case _:
-            return name, (node(),)
-
-
-_GAPS_MS = (0, 0, 1, 2, 3, 10, 30, 100, 300, 1000, 2000)
-
-_WEIGHTS = {
-    "propose": 30,
-    "read": 20,
-    "crash": 5,
-    "restart": 8,
-    "bounce": 5,
-    "block": 4,
-    "unblock": 3,
-    "isolate": 3,
-    "split": 3,
-    "strand_leaders": 8,
-    "crash_leaders": 4,
-    "crash_all": 3,
-    "heal": 10,
-    "weather": 4,
-    "disk": 6,
-    "hint": 5,
-    "hints": 3,
-    "transfer": 4,
-    "snapshot": 8,
-    "change": 10,
-}

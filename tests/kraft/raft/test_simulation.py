@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.kraft.raft.simulation import Act, Simulation, random_acts
+from tests.kraft.raft.schedules import Act, random_acts
+from tests.kraft.raft.simulation import Simulation
 
 ACTS = 80
 SEEDS = 1200
