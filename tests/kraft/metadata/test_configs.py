@@ -111,3 +111,13 @@ def test_a_larger_min_isr_makes_nobody_eligible_who_left_before() -> None:
     lab.fence(2, 3)
     lab.configure(TOPIC, {"min.insync.replicas": "3"})
     assert lab.partition("t").elr == ()
+
+
+def test_a_smaller_min_isr_voids_the_elr_of_a_leaderless_partition_once_it_has_a_leader() -> None:
+    lab = lab_with_topic()
+    lab.configure(TOPIC, {"min.insync.replicas": "2"})
+    lab.fence(1, 2, 3)
+    lab.configure(TOPIC, {"min.insync.replicas": "1"})
+    assert lab.partition("t").elr == (2, 3), "the high watermark stands still without a leader"
+    lab.heartbeat(3)
+    assert (lab.partition("t").isr, lab.partition("t").elr) == ((3,), ())

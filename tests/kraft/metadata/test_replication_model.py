@@ -379,3 +379,50 @@ TestReplication.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+def a_caught_up_follower_outside_the_isr() -> ReplicationMachine:
+    machine = ReplicationMachine()
+    machine.begin(min_isr=1, policy="sync", factor=2)
+    machine.lose_contact(node=2)
+    machine.hear(node=1, steps=100)
+    machine.hear(node=2, steps=100)
+    machine.append(node=1, often=1)
+    machine.fetch(node=2, most=9)
+    return machine
+
+
+def test_a_refusal_of_the_second_sending_does_not_take_back_the_first() -> None:
+    """2 is fenced when the second sending arrives and alive when the first one does."""
+    machine = a_caught_up_follower_outside_the_isr()
+    machine.grow_isr(node=2, fate="late")
+    machine.ask_again(withdraw=False)
+    machine.append(node=1, often=1)
+    machine.stay_alive(node=2)
+    machine.deliver_late()
+    assert machine.lab.partition("t").isr == (1, 2)
+    assert len(machine.committed) == 1, "not without 2"
+
+
+def test_a_withdrawn_proposal_comes_too_late() -> None:
+    machine = a_caught_up_follower_outside_the_isr()
+    machine.grow_isr(node=2, fate="late")
+    machine.ask_again(withdraw=True)
+    machine.hear(node=1, steps=100)
+    machine.append(node=1, often=1)
+    assert len(machine.committed) == 2
+    machine.stay_alive(node=2)
+    machine.deliver_late()
+    assert machine.lab.partition("t").isr == (1,)
+
+
+def test_a_leader_that_brought_its_successor_in_commits_nothing_without_it() -> None:
+    """NEW_LEADER_ELECTED answers a proposal that was taken."""
+    machine = a_caught_up_follower_outside_the_isr()
+    machine.stay_alive(node=2)
+    machine.reassign(replicas=(2,))
+    machine.hear(node=1, steps=100)
+    machine.grow_isr(node=2)
+    assert machine.lab.partition("t").replicas == (2,)
+    machine.append(node=1, often=1)
+    assert len(machine.committed) == 1
