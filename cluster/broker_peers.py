@@ -49,17 +49,10 @@ class BrokerPeers:
                 raise InvalidRequestError(
                     f"node {stream.peer_id} opened {method}, which this release does not know"
                 )
-        except* PeerGoneError as group:
-            log.debug(
-                "peer left", peer=stream.peer_id, stream=method, reason=str(group.exceptions[0])
-            )
-        except* msgspec.MsgspecError as group:
-            log.warning(
-                "peer sent garbage",
-                peer=stream.peer_id,
-                stream=method,
-                error=str(group.exceptions[0]),
-            )
+        except PeerGoneError as error:
+            log.debug("peer left", peer=stream.peer_id, stream=method, reason=str(error))
+        except msgspec.MsgspecError as error:
+            log.warning("peer sent garbage", peer=stream.peer_id, stream=method, error=str(error))
 
     async def _raft(self, stream: PeerStream) -> None:
         while True:

@@ -23,6 +23,7 @@ from cluster.ports import bind_grpc
 
 SERVICE = "ottla.peer.v1.PeerService"
 MAX_FRAME_BYTES = 16 << 20
+CONNECT_S = 1.0
 
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
@@ -31,6 +32,8 @@ CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 250),
     ("grpc.min_reconnect_backoff_ms", 1000),
+    # A restarted container may be back under its name long before the default of 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 100),
     ("grpc.enable_retries", 0),
     ("grpc.http2.write_buffer_size", 1 << 20),
 ]
@@ -67,19 +70,25 @@ class GrpcPeerNetwork:
         try:
             reply = await call(request, timeout=timeout_s, metadata=self._metadata(peer))
         except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.UNAVAILABLE:
+                await self._discard(peer)
             raise _translate(peer, error) from None
         assert isinstance(reply, bytes)
         return reply
 
     @asynccontextmanager
     async def open_stream(self, peer: Peer, method: str) -> AsyncIterator[PeerStream]:
-        """A stream that lives as long as the context."""
+        """A stream that lives as long as the context. Raises PeerGoneError, PeerRefusedError."""
         method_call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel(
             peer
         ).stream_stream(f"/{SERVICE}/Stream{method}")
         call = method_call(metadata=self._metadata(peer))
         try:
+            await _connected(peer, call)
             yield _ClientStream(peer, call)
+        except PeerGoneError:
+            await self._discard(peer)
+            raise
         finally:
             call.cancel()
 
@@ -115,12 +124,33 @@ class GrpcPeerNetwork:
             self._channels[peer.address] = channel
         return channel
 
+    async def _discard(self, peer: Peer) -> None:
+        """After a failure the next attempt gets a channel of its own: an old one may go on waiting for a name that did
+        not resolve while the peer's host was away.
+        """
+        channel = self._channels.pop(peer.address, None)
+        if channel is not None:
+            await channel.close()
+
     def _metadata(self, peer: Peer) -> tuple[tuple[str, str], ...]:
         return (
             ("ottla-source", str(self._node_id)),
             ("ottla-target", str(peer.node_id)),
             ("ottla-cluster", self._cluster_id()),
         )
+
+
+async def _connected(peer: Peer, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
+    """Wait for the peer's first sign. Raises PeerGoneError, PeerRefusedError."""
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await call.wait_for_connection()
+    except TimeoutError:
+        raise PeerGoneError(
+            f"node {peer.node_id} at {peer.address} did not take the stream in time"
+        ) from None
+    except grpc.aio.AioRpcError as error:
+        raise _translate(peer, error) from None
 
 
 class _ClientStream:
@@ -205,6 +235,7 @@ class _Handlers(grpc.GenericRpcHandler):
     def _stream(self, method: str) -> Callable[[object, Context], Awaitable[None]]:
         async def handle(_requests: object, context: Context) -> None:
             greeting = await self._greeted(context)
+            await context.send_initial_metadata(())
             await self._service.stream(method, _ServerStream(greeting.source, context))
 
         return handle

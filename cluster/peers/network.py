@@ -85,7 +85,7 @@ class PeerNetwork(Protocol):
         ...
 
     def open_stream(self, peer: Peer, method: str) -> AbstractAsyncContextManager[PeerStream]:
-        """A stream; entering it does not wait for the peer. Raises PeerRefusedError on first use."""
+        """A stream that the peer has taken. Raises PeerGoneError, PeerRefusedError."""
         ...
 
     async def probe(self, peer: Peer, timeout_s: float) -> Probe:

@@ -20,6 +20,7 @@ from cluster.peers.network import (
     PeerStream,
     Probe,
 )
+from cluster.together import until_first_ends
 from kraft.raft.messages import AnyMessage, encode
 
 log = structlog.get_logger("peers")
@@ -125,6 +126,7 @@ class _Link:
         loop = asyncio.get_running_loop()
         while True:
             probe = await self._network.probe(self.peer, PROBE_TIMEOUT_S)
+            log.debug("probed", peer=self.peer.node_id, found=probe.value)
             if probe is Probe.ALIVE:
                 self.dead = False
                 began = loop.time()
@@ -155,16 +157,12 @@ class _Link:
     async def _talk(self) -> None:
         """Send until the stream breaks. Nothing comes back on it but its end."""
         try:
-            async with (
-                self._network.open_stream(self.peer, "Raft") as stream,
-                asyncio.TaskGroup() as tasks,
-            ):
-                tasks.create_task(self._send(stream))
-                tasks.create_task(_await_end(stream))
-        except* PeerGoneError as group:
-            log.debug("link broke", peer=self.peer.node_id, reason=str(group.exceptions[0]))
-        except* PeerRefusedError as group:
-            log.error("peer refuses us", peer=self.peer.node_id, reason=str(group.exceptions[0]))
+            async with self._network.open_stream(self.peer, "Raft") as stream:
+                await until_first_ends(self._send(stream), _await_end(stream))
+        except PeerGoneError as error:
+            log.debug("link broke", peer=self.peer.node_id, reason=str(error))
+        except PeerRefusedError as error:
+            log.error("peer refuses us", peer=self.peer.node_id, reason=str(error))
 
     async def _send(self, stream: PeerStream) -> None:
         while True:

@@ -20,6 +20,7 @@ from cluster.replication.frames import (
 )
 from cluster.replication.partition import Partition, TopicIdPartition
 from cluster.replication.partition_state import LeaderState
+from cluster.together import until_first_ends
 from storage.errors import ErrorCode, OttlaError
 
 # A high watermark alone is no news in a hurry: it waits this long for data to travel with.
@@ -76,11 +77,9 @@ class LeaderSession:
         self._bytes_sent = 0
 
     async def run(self) -> None:
-        """Serve until the stream breaks: raises PeerGoneError (in an exception group)."""
+        """Serve until the stream breaks: raises PeerGoneError, or msgspec's error for garbage."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._receive())
-                tasks.create_task(self._send())
+            await until_first_ends(self._receive(), self._send())
         finally:
             for subscription in self._subscriptions.values():
                 subscription.detach()

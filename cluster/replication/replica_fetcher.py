@@ -18,6 +18,7 @@ from cluster.replication.frames import (
     encode,
 )
 from cluster.replication.partition import Partition, TopicIdPartition
+from cluster.together import until_first_ends
 from storage.errors import ErrorCode, LogOfflineError, OttlaError
 
 log = structlog.get_logger("replication")
@@ -108,10 +109,10 @@ class ReplicaFetcher:
             try:
                 async with self._network.open_stream(self._peer, "Replicate") as stream:
                     await self._session(stream)
-            except* (PeerGoneError, PeerRefusedError) as group:
-                reason = str(group.exceptions[0])
-            except* msgspec.DecodeError as group:
-                reason = f"it sent garbage: {group.exceptions[0]}"
+            except (PeerGoneError, PeerRefusedError) as error:
+                reason = str(error)
+            except msgspec.DecodeError as error:
+                reason = f"it sent garbage: {error}"
             log.info("replication stream ended", leader=self._peer.node_id, reason=reason)
             self._forget_session()
             if loop.time() - began > 1.0:
@@ -123,9 +124,7 @@ class ReplicaFetcher:
         for identity in self._following:
             self._to_subscribe[identity] = None
         self._wake.set()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._receive(stream))
-            tasks.create_task(self._send(stream))
+        await until_first_ends(self._receive(stream), self._send(stream))
 
     def _forget_session(self) -> None:
         self._by_number.clear()

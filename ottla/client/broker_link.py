@@ -8,6 +8,7 @@ from typing import NamedTuple
 import grpc
 import grpc.aio
 
+from cluster.together import until_first_ends
 from ottla.client.batches import Batch, PartitionQueue
 from ottla.client.errors import NoBrokerError
 from ottla.v1 import log_pb2 as pb
@@ -87,20 +88,14 @@ class BrokerLink:
 
     async def run(self) -> None:
         """Speak until the stream breaks, then report what is unanswered."""
-        error: Exception
+        error: Exception = NoBrokerError(f"node {self.node_id} ended the stream")
         try:
             self._call = self._stub.StreamProduce()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write(self._call))
-                tasks.create_task(self._read(self._call))
-        except* grpc.aio.AioRpcError as errors:
-            first = errors.exceptions[0]
-            details = first.details() if isinstance(first, grpc.aio.AioRpcError) else str(first)
-            error = NoBrokerError(f"the connection to node {self.node_id} broke: {details}")
-        except* (NoBrokerError, asyncio.InvalidStateError) as errors:
-            error = NoBrokerError(
-                f"the connection to node {self.node_id} broke: {errors.exceptions[0]}"
-            )
+            await until_first_ends(self._write(self._call), self._read(self._call))
+        except grpc.aio.AioRpcError as cause:
+            error = NoBrokerError(f"the connection to node {self.node_id} broke: {cause.details()}")
+        except (NoBrokerError, asyncio.InvalidStateError) as cause:
+            error = NoBrokerError(f"the connection to node {self.node_id} broke: {cause}")
         finally:
             if self._call is not None:
                 self._call.cancel()

@@ -23,6 +23,8 @@ CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 250),
     ("grpc.min_reconnect_backoff_ms", 1000),
+    # A restarted container may be back under its name long before the default of 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 100),
     ("grpc.enable_retries", 0),
     ("grpc.http2.write_buffer_size", 1 << 20),
     ("grpc.use_local_subchannel_pool", 1),

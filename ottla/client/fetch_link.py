@@ -6,6 +6,7 @@ from collections.abc import Callable
 import grpc
 import grpc.aio
 
+from cluster.together import until_first_ends
 from ottla.client.errors import NoBrokerError
 from ottla.v1 import common_pb2, log_pb2_grpc
 from ottla.v1 import log_pb2 as pb
@@ -67,13 +68,11 @@ class FetchLink:
         error: Exception = NoBrokerError(f"node {self.node_id} ended the stream")
         try:
             self._call = self._stub.StreamFetch()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write(self._call))
-                tasks.create_task(self._read(self._call))
-        except* (grpc.aio.AioRpcError, NoBrokerError, asyncio.InvalidStateError) as errors:
-            error = NoBrokerError(
-                f"the connection to node {self.node_id} broke: {errors.exceptions[0]}"
-            )
+            await until_first_ends(self._write(self._call), self._read(self._call))
+        except grpc.aio.AioRpcError as cause:
+            error = NoBrokerError(f"the connection to node {self.node_id} broke: {cause.details()}")
+        except (NoBrokerError, asyncio.InvalidStateError) as cause:
+            error = NoBrokerError(f"the connection to node {self.node_id} broke: {cause}")
         finally:
             if self._call is not None:
                 self._call.cancel()
