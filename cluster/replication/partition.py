@@ -5,7 +5,7 @@ Check and append are one step: between asking the state and adding to the log th
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -62,6 +62,29 @@ class Waiter(NamedTuple):
     done: "asyncio.Future[None]"
 
 
+class Callbacks:
+    """Whom to call, in the order in which they asked for it: a set's order would differ from run to run."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[Callable[[], None], None] = {}
+
+    def __len__(self) -> int:
+        return len(self._callbacks)
+
+    def add(self, callback: Callable[[], None]) -> None:
+        """Call it from now on."""
+        self._callbacks[callback] = None
+
+    def discard(self, callback: Callable[[], None]) -> None:
+        """Call it no more; no error when it was not called."""
+        self._callbacks.pop(callback, None)
+
+    def run(self) -> None:
+        """Call all that are there now."""
+        for callback in tuple(self._callbacks):
+            callback()
+
+
 class Partition:
     """A replica. `on_append` callbacks run when the leader's log grows, `on_commit` when the high watermark moves."""
 
@@ -72,9 +95,9 @@ class Partition:
         self.topic = topic
         self.log = log
         self.role: LeaderState | FollowerState = FollowerState(-1, -1, log.log_start_offset)
-        self.on_append: set[Callable[[], None]] = set()
-        self.on_commit: set[Callable[[], None]] = set()
-        self.on_offline: set[Callable[[], None]] = set()
+        self.on_append = Callbacks()
+        self.on_commit = Callbacks()
+        self.on_offline = Callbacks()
         self.offline: Exception | None = None
         self._node_id = node_id
         self._waiters: deque[Waiter] = deque()
@@ -133,7 +156,7 @@ class Partition:
         """Follow a leader (-1: nobody yet), keeping the high watermark."""
         self._fail_waiters(leader_epoch, leader_id)
         self.role = FollowerState(leader_id, leader_epoch, self.role.high_watermark)
-        self._wake(self.on_commit)
+        self.on_commit.run()
 
     def append_as_leader(
         self, batches: Buffer, *, acks_all: bool, now_wall_ms: int, now_ms: int
@@ -154,7 +177,7 @@ class Partition:
                 self.went_offline(error)
             raise
         if self.log.log_end_offset > end_before:
-            self._wake(self.on_append)
+            self.on_append.run()
         return Appended(info.base_offset, info.end_offset, info.append_time_ms, state.leader_epoch)
 
     def committed(self, appended: Appended) -> "asyncio.Future[None] | None":
@@ -207,7 +230,7 @@ class Partition:
         reached = min(high_watermark, self.log.log_end_offset)
         if reached > role.high_watermark:
             role.high_watermark = reached
-            self._wake(self.on_commit)
+            self.on_commit.run()
 
     def truncate(self, offset: int) -> None:
         """Cut a follower's log, and with it what the high watermark may claim (after an unclean election only)."""
@@ -227,7 +250,7 @@ class Partition:
         """The log is fenced after an IO error: nobody is served from it, and the controller is to hear of it."""
         self.offline = error
         self.become_follower(-1, self.role.leader_epoch)
-        self._wake(self.on_offline)
+        self.on_offline.run()
 
     def commit(self) -> None:
         """Answer everyone who waited for what is now below the high watermark."""
@@ -237,14 +260,14 @@ class Partition:
             done = waiters.popleft().done
             if not done.done():
                 done.set_result(None)
-        self._wake(self.on_commit)
+        self.on_commit.run()
 
     def close(self) -> None:
         """The replica leaves this broker."""
         self._fail_waiters(self.role.leader_epoch, -1)
         self.role = FollowerState(-1, self.role.leader_epoch, self.role.high_watermark)
-        self._wake(self.on_commit)
-        self._wake(self.on_append)
+        self.on_commit.run()
+        self.on_append.run()
 
     def _fail_waiters(self, leader_epoch: int, leader_id: int) -> None:
         for waiter in self._waiters:
@@ -258,8 +281,3 @@ class Partition:
                     )
                 )
         self._waiters.clear()
-
-    @staticmethod
-    def _wake(callbacks: Iterable[Callable[[], None]]) -> None:
-        for callback in tuple(callbacks):
-            callback()

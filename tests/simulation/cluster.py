@@ -13,7 +13,8 @@ from storage.disk import Buffer, Disk, DiskFile, DiskLock
 from tests.simulation.disk import SimDisk
 from tests.simulation.network import SimNetwork, SimPeerNetwork
 
-
+TOPIC = "t"
+LEAVE_S = 15.0
 # Disks of different speeds: on a slow one much is unsynced when the power goes.
 SYNC_SECONDS = ((0.0002, 0.004), (0.001, 0.03), (0.01, 0.12))
 
@@ -128,6 +129,15 @@ class SimNode:
         environment = Environment(life, network, rng, world.wall_ms)
         self.broker = await Broker.open(config, environment, told)
         await self.broker.run()
+
+    async def leave(self) -> None:
+        """A controlled shutdown, cut short when it takes too long."""
+        if self.broker is not None:
+            self.broker.stop()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=LEAVE_S)
+        if self.alive:
+            await self.crash(power_loss=False)
 
     async def crash(self, *, power_loss: bool) -> None:
         """The process dies; with `power_loss` so do the bytes that were not synced."""

@@ -30,6 +30,17 @@ class _Clockwork:
         return []
 
 
+class _Task(asyncio.Task[Any]):
+    """Hashed by its number: the sets in which asyncio keeps tasks are then in the same order in every run."""
+
+    def __init__(self, number: int, coroutine: Any, **options: Any) -> None:
+        self._number = number
+        super().__init__(coroutine, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """Deterministic: ready callbacks run in order, timers by time and then by the order in which they were set."""
 
@@ -38,12 +49,20 @@ class SimLoop(asyncio.BaseEventLoop):
         self._selector = _Clockwork()
         self._selector.now_s = started_s
         self._clock_resolution = 1e-9
+        self._tasks_made = 0
         self.errors: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _, context: self.errors.append(context))
 
     def time(self) -> float:
         """Virtual seconds."""
         return self._selector.now_s
+
+    def create_task(
+        self, coro: Any, *, name: Any = None, context: Any = None
+    ) -> "asyncio.Task[Any]":
+        """As ever, but with tasks that can be told apart by number."""
+        self._tasks_made += 1
+        return _Task(self._tasks_made, coro, loop=self, name=name, context=context)
 
     def _process_events(self, _event_list: object) -> None:
         """There are no events of the outside world."""

@@ -149,7 +149,7 @@ class SimPeerNetwork:
         self._address = address
         self._cluster_id = cluster_id
         self._service: PeerService | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self.dead = False
 
     async def serve(self, service: PeerService) -> None:
@@ -220,8 +220,11 @@ class SimPeerNetwork:
         return task
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: "asyncio.Task[None]") -> None:
+        del self._tasks[task]
 
     async def answer(
         self, source: int, method: str, request: bytes, reply: "asyncio.Future[bytes]"

@@ -18,10 +18,9 @@ from kraft.metadata.requests import CreateTopics, NewTopic
 from storage.errors import ErrorCode, OttlaError
 from storage.record_stream import decode_batches
 from storage.records import BatchBuilder
-from tests.simulation.cluster import SimCluster
+from tests.simulation.cluster import TOPIC, SimCluster
 
 T = TypeVar("T")
-TOPIC = "t"
 CALL_S = 2.0
 
 
