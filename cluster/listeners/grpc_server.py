@@ -18,6 +18,8 @@ OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
+    # Without it a stream has 64 KiB on its way at most, and a batch several round trips.
+    ("grpc.http2.lookahead_bytes", 4 << 20),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_connection_age_grace_ms", 1000),

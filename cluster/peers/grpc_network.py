@@ -36,11 +36,14 @@ CHANNEL_OPTIONS = [
     ("grpc.dns_min_time_between_resolutions_ms", 100),
     ("grpc.enable_retries", 0),
     ("grpc.http2.write_buffer_size", 1 << 20),
+    # Without it a stream has 64 KiB on its way at most, and a batch several round trips.
+    ("grpc.http2.lookahead_bytes", 4 << 20),
 ]
 SERVER_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
     ("grpc.max_send_message_length", MAX_FRAME_BYTES),
     ("grpc.so_reuseport", 0),
+    ("grpc.http2.lookahead_bytes", 4 << 20),
 ]
 
 
