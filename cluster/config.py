@@ -66,7 +66,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
     broker_heartbeat_interval_ms: Annotated[
         int,
         Meta(ge=10, description="How often a broker renews its lease with the active controller."),
-    ] = 400
+    ] = 500
     broker_session_timeout_ms: Annotated[
         int,
         Meta(
@@ -74,7 +74,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
             description="A broker that is silent for so long is fenced and its leaderships move. A broker whose "
             "process is gone is noticed by its broken connection, far sooner.",
         ),
-    ] = 1400
+    ] = 1500
     controller_quorum_election_timeout_ms: Annotated[
         int,
         Meta(
@@ -89,7 +89,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
             ge=10,
             description="How often the quorum's leader is heard of when there is nothing to say.",
         ),
-    ] = 200
+    ] = 250
     metadata_log_max_record_bytes_between_snapshots: Annotated[
         int,
         Meta(

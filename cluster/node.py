@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import resource
 import socket
 import time
 from pathlib import Path
@@ -39,6 +40,7 @@ class Node:
     async def run(self) -> None:
         """Open the data folder, join the cluster, serve. Raises OttlaError when the node cannot live."""
         config = self._config
+        _raise_file_limit()
         disk = _open_disk(config)
         try:
             doors = [GrpcDoor(each) for each in listeners(config).values() if each.is_grpc]
@@ -121,3 +123,10 @@ def _open_disk(config: NodeConfig) -> RealDisk:
 
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _raise_file_limit() -> None:
+    """Every log segment is an open file: take as many as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

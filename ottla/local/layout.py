@@ -115,8 +115,16 @@ def write_configs(
             "controller.quorum.voters": voters,
             "listeners": listeners,
             "log.dir": str(node.folder / f"node{node.node_id}"),
+            **_safe_defaults(nodes),
             **settings,
         }
         lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
         node.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return made
+
+
+def _safe_defaults(nodes: int) -> dict[str, int]:
+    """Topics that survive the loss of a node without being asked for it, where there are nodes enough."""
+    if nodes < 3:
+        return {}
+    return {"default.replication.factor": 3, "min.insync.replicas": 2}
