@@ -175,6 +175,7 @@ class Broker:
                 self.node_id, self.controller_client, lambda: self.lease.broker_epoch
             ),
             eligible=self._may_join_isr,
+            log_lost=self.lease.give_up,
         )
         self._follower = MetadataFollower(
             self.node_id, self.replicas, self.config.static, clock.now_ms

@@ -22,6 +22,16 @@ class UnknownTopicOrPartitionError(OttlaError):
     retriable = True
 
 
+class OffsetNotAvailableError(OttlaError):
+    """A new leader cannot say yet what the latest offset is: any answer could go back behind an earlier one (KIP-207).
+
+    Kafka answers clients that do not know its newer code with this one.
+    """
+
+    code = ErrorCode.LEADER_NOT_AVAILABLE
+    retriable = True
+
+
 class NotCaughtUpError(OttlaError):
     """This node has just started and does not know what the others know."""
 

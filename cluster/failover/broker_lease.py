@@ -43,6 +43,7 @@ class BrokerLease:
         self._confirmed_ms: int | None = None
         self._fenced = True
         self._leaving = False
+        self._gave_up = False
         self._soon = asyncio.Event()
         self.registered = asyncio.Event()
         self.unfenced = asyncio.Event()
@@ -59,6 +60,13 @@ class BrokerLease:
     def leave(self) -> None:
         """Ask for a controlled shutdown: leaderships move first, then `may_stop` is set."""
         self._leaving = True
+        self._soon.set()
+
+    def give_up(self) -> None:
+        """This broker cannot serve all its replicas any more: be fenced, so that others lead, until a restart."""
+        if not self._gave_up:
+            log.error("asking to be fenced: a log is lost; restart this node when its disk is well")
+        self._gave_up = True
         self._soon.set()
 
     async def released(self, timeout_s: float) -> bool:
@@ -86,7 +94,9 @@ class BrokerLease:
         while True:
             await self._renew()
             pause_s = self._heartbeat_interval_s
-            if self._fenced or (self._leaving and not self.may_stop.is_set()):
+            if (self._fenced and not self._gave_up) or (
+                self._leaving and not self.may_stop.is_set()
+            ):
                 pause_s = min(pause_s, 0.05)
             try:
                 async with asyncio.timeout(pause_s):
@@ -118,6 +128,7 @@ class BrokerLease:
             broker_epoch=self.broker_epoch,
             metadata_offset=self._applied(),
             wants_shutdown=self._leaving,
+            wants_fence=self._gave_up,
         )
         asked_ms = self._now_ms()
         try:

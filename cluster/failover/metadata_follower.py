@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from cluster.failover.local_changes import LocalChanges, LocalReplica, local_changes
+from cluster.replication.partition import TopicIdPartition
 from cluster.replication.replica_manager import ReplicaManager
 from kraft.metadata.effective_config import broker_value, floors, topic_config
 from kraft.metadata.image import EMPTY_IMAGE, MetadataImage
@@ -15,6 +16,7 @@ log = structlog.get_logger("failover")
 
 # A change of more partitions than this is told in one line.
 LINES_MAX = 20
+RETRY_MISSING_S = 2.0
 
 
 class MetadataFollower:
@@ -34,6 +36,7 @@ class MetadataFollower:
         self._image = EMPTY_IMAGE
         self._newest = EMPTY_IMAGE
         self.begun = False
+        self._missing: dict[TopicIdPartition, str] = {}
         self._wake = asyncio.Event()
 
     def begin(self) -> None:
@@ -49,13 +52,19 @@ class MetadataFollower:
     async def run(self) -> None:
         """Follow the images until cancelled; those that came while one was taken in are taken in together."""
         while True:
-            await self._wake.wait()
+            try:
+                async with asyncio.timeout(RETRY_MISSING_S if self._missing else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._retry_missing()
             self._wake.clear()
             if self.begun and self._newest is not self._image:
                 await self._take(self._newest)
 
     async def _take(self, image: MetadataImage) -> None:
         old, self._image = self._image, image
+        if old is EMPTY_IMAGE:
+            await self._replicas.remove_strays(self._is_mine)
         if old.configs is not image.configs or old is EMPTY_IMAGE:
             self._configure()
         changes = local_changes(old, image, self._node_id)
@@ -63,6 +72,10 @@ class MetadataFollower:
             await self._make(changes, old)
         if old.brokers is not image.brokers:
             self._replicas.reconsider_joins()
+
+    def _is_mine(self, identity: TopicIdPartition) -> bool:
+        found = self._image.partition(*identity)
+        return found is not None and self._node_id in found.replicas
 
     async def _make(self, changes: LocalChanges, old: MetadataImage) -> None:
         began_ms = self._now_ms()
@@ -78,13 +91,32 @@ class MetadataFollower:
             (replica.identity, replica.topic, self._log_config(replica.topic))
             for replica in (*changes.leaders, *changes.followers)
         )
-        for replica in changes.leaders:
-            self._replicas.lead(
-                replica.identity, replica.registration, self._min_insync_replicas(replica.topic)
-            )
-        for replica in changes.followers:
-            self._replicas.follow(replica.identity, replica.registration)
+        for replica in (*changes.leaders, *changes.followers):
+            self._begin_epoch(replica)
         self._tell(old, changes.leaders, self._now_ms() - began_ms)
+
+    def _begin_epoch(self, replica: LocalReplica) -> None:
+        identity, topic, registration = replica
+        if identity not in self._replicas.partitions:
+            self._missing[identity] = topic
+        elif registration.leader == self._node_id:
+            self._replicas.lead(identity, registration, self._min_insync_replicas(topic))
+        else:
+            self._replicas.follow(identity, registration)
+
+    async def _retry_missing(self) -> None:
+        """Replicas whose logs could not be made (a full disk, say), as they are wanted now."""
+        missing, self._missing = self._missing, {}
+        wanted = [
+            LocalReplica(identity, topic, found)
+            for identity, topic in missing.items()
+            if self._is_mine(identity) and (found := self._image.partition(*identity)) is not None
+        ]
+        await self._replicas.prepare(
+            (each.identity, each.topic, self._log_config(each.topic)) for each in wanted
+        )
+        for each in wanted:
+            self._begin_epoch(each)
 
     def _configure(self) -> None:
         found = floors(self._image, node_id=self._node_id, static=self._static)

@@ -38,13 +38,17 @@ class FetchHandler:
     def __init__(self, lookup: Callable[[str, int], Partition]) -> None:
         self.lookup = lookup
 
-    def read(self, request: FetchFrom, max_bytes: int) -> Fetched:
-        """One partition, now. Never raises for what the world did."""
+    def read(self, request: FetchFrom, max_bytes: int, *, min_one_batch: bool = True) -> Fetched:
+        """One partition, now; its first batch even above the limit when `min_one_batch`. Never raises for what the
+        world did.
+        """
         try:
             partition = self.lookup(request.topic, request.partition)
             partition.leader()
             partition.check_epoch(request.leader_epoch)
-            read = partition.read_committed(request.offset, min(max_bytes, request.max_bytes))
+            read = partition.read_committed(
+                request.offset, min(max_bytes, request.max_bytes), min_one_batch=min_one_batch
+            )
         except OttlaError as error:
             return Fetched(request.topic, request.partition, error)
         return Fetched(
@@ -87,10 +91,7 @@ class FetchHandler:
         found = 0
         for request in requests:
             # At least one batch in all: a batch larger than the limit must not block its reader for ever.
-            room = max_bytes - found
-            if room <= 0:
-                break
-            result = self.read(request, room)
+            result = self.read(request, max(0, max_bytes - found), min_one_batch=not found)
             found += len(result.batches)
             results.append(result)
         return results, found

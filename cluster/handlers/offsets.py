@@ -4,6 +4,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
+from cluster.errors import OffsetNotAvailableError
 from cluster.replication.partition import Partition
 from storage.errors import OttlaError
 
@@ -36,10 +37,16 @@ class OffsetsHandler:
         """Answer from what is committed. Never raises for what the world did."""
         try:
             partition = self._lookup(topic, index)
-            epoch = partition.leader().leader_epoch
+            state = partition.leader()
+            epoch = state.leader_epoch
             log, committed = partition.log, partition.high_watermark
             if spec is OffsetSpec.EARLIEST:
                 return OffsetFound(None, log.log_start_offset, -1, epoch)
+            if spec is not OffsetSpec.TIMESTAMP and committed < state.epoch_start_offset:
+                raise OffsetNotAvailableError(
+                    f"node {state.node_id} has just begun to lead {partition.name} and does not know yet how much "
+                    f"of it is committed: try again"
+                )
             if spec is OffsetSpec.LATEST:
                 return OffsetFound(None, committed, -1, epoch)
             if spec is OffsetSpec.MAX_TIMESTAMP:

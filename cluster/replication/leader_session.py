@@ -38,8 +38,16 @@ class _Subscription:
     leader_epoch: int
     next_offset: int
     sent_high_watermark: int = -1
+    sent_log_start_offset: int = -1
     wake_data: Callable[[], None] = lambda: None
     wake_watermark: Callable[[], None] = lambda: None
+
+    def knows(self, high_watermark: int, log_start_offset: int) -> bool:
+        """Whether the follower was told both already."""
+        return (self.sent_high_watermark, self.sent_log_start_offset) == (
+            high_watermark,
+            log_start_offset,
+        )
 
     def detach(self) -> None:
         """Stop listening to the partition."""
@@ -121,7 +129,9 @@ class LeaderSession:
         if diverged_at is not None:
             self._answer(request, partition, diverged_at=diverged_at)
             return
-        if request.offset < partition.log.log_start_offset:
+        log_ = partition.log
+        beyond = request.last_epoch < 0 and request.offset > log_.log_end_offset
+        if request.offset < log_.log_start_offset or beyond:
             self._answer(request, partition, error=ErrorCode.OFFSET_OUT_OF_RANGE)
             return
         self._begin(request, partition, identity)
@@ -200,9 +210,10 @@ class LeaderSession:
             batches, subscription.next_offset = read.batches, read.next_offset
             if subscription.next_offset < end:
                 self._ready[number] = None
-        elif state.high_watermark == subscription.sent_high_watermark:
+        elif subscription.knows(state.high_watermark, partition.log.log_start_offset):
             return None
         subscription.sent_high_watermark = state.high_watermark
+        subscription.sent_log_start_offset = partition.log.log_start_offset
         return PartitionData(number, state.high_watermark, partition.log.log_start_offset, batches)
 
     def _mark_ready(self, number: int) -> None:

@@ -16,6 +16,7 @@ from cluster.errors import (
     NotLeaderError,
     UnknownLeaderEpochError,
 )
+from cluster.replication.disk_guard import DiskGuard
 from cluster.replication.partition_state import LeaderState
 from storage import record_stream
 from storage.disk import Buffer
@@ -89,7 +90,12 @@ class Partition:
     """A replica. `on_append` callbacks run when the leader's log grows, `on_commit` when the high watermark moves."""
 
     def __init__(
-        self, identity: TopicIdPartition, topic: str, log: PartitionLog, node_id: int
+        self,
+        identity: TopicIdPartition,
+        topic: str,
+        log: PartitionLog,
+        node_id: int,
+        guard: DiskGuard | None = None,
     ) -> None:
         self.identity = identity
         self.topic = topic
@@ -100,6 +106,7 @@ class Partition:
         self.on_offline = Callbacks()
         self.offline: Exception | None = None
         self._node_id = node_id
+        self._guard = guard if guard is not None else DiskGuard(log.disk)
         self._waiters: deque[Waiter] = deque()
 
     @property
@@ -161,24 +168,43 @@ class Partition:
     def append_as_leader(
         self, batches: Buffer, *, acks_all: bool, now_wall_ms: int, now_ms: int
     ) -> Appended:
-        """Check and append in one step. Raises NotLeaderError, NotEnoughReplicasError and what the log raises."""
+        """Check and append in one step. Raises NotLeaderError, NotEnoughReplicasError, DiskFullError and what the log
+        raises.
+        """
         state = self.leader()
         if acks_all and not state.has_enough_replicas:
             raise NotEnoughReplicasError(
                 f"{self.name} has {len(state.isr)} in-sync replicas, min.insync.replicas is "
                 f"{state.min_insync_replicas}: nothing was appended; try again when more brokers are up"
             )
+        self._guard.require_room(self.name)
         end_before = self.log.log_end_offset
         state.caught_up_when_appending(end_before, now_ms)
         try:
             info = self.log.append_as_leader(batches, state.leader_epoch, now_wall_ms)
         except LogOfflineError as error:
-            if self.log.offline is not None:
-                self.went_offline(error)
+            self._failed(error)
             raise
         if self.log.log_end_offset > end_before:
             self.on_append.run()
         return Appended(info.base_offset, info.end_offset, info.append_time_ms, state.leader_epoch)
+
+    def append_as_follower(self, batches: Buffer, now_wall_ms: int) -> None:
+        """Add what the leader sent. Raises DiskFullError and what the log raises."""
+        assert isinstance(self.role, FollowerState), "a leader takes nothing from others"
+        self._guard.require_room(self.name)
+        try:
+            self.log.append_as_follower(batches, now_wall_ms)
+        except LogOfflineError as error:
+            self._failed(error)
+            raise
+
+    def _failed(self, error: LogOfflineError) -> None:
+        """After a failed append: the log is whole when only room was missing, fenced otherwise."""
+        if self.log.offline is not None:
+            self.went_offline(error)
+        else:
+            self._guard.found_full()
 
     def committed(self, appended: Appended) -> "asyncio.Future[None] | None":
         """A future that is done once everything below the end offset is committed in the epoch of the append.
@@ -204,18 +230,31 @@ class Partition:
             self._waiters.append(waiter)
         return done
 
-    def read_committed(self, offset: int, max_bytes: int) -> LogRead:
-        """Whole batches below the high watermark; empty at it. Raises OffsetOutOfRangeError."""
-        if not self.log.log_start_offset <= offset <= self.high_watermark:
+    def read_committed(self, offset: int, max_bytes: int, *, min_one_batch: bool = True) -> LogRead:
+        """Whole batches below the high watermark. Raises OffsetOutOfRangeError.
+
+        Empty from the high watermark to the log's end: a new leader does not know at once how much of its log is
+        committed, and a consumer that was further with the old one must not be sent to look for its place.
+        """
+        if not self.log.log_start_offset <= offset <= self.log.log_end_offset:
             raise OffsetOutOfRangeError(
                 f"offset {offset} of {self.name} is outside {self.log.log_start_offset} (earliest) to "
                 f"{self.high_watermark} (latest)"
             )
-        return self.read(offset, max_bytes, end_offset=self.high_watermark)
+        return self.read(
+            offset, max_bytes, end_offset=self.high_watermark, min_one_batch=min_one_batch
+        )
 
-    def read(self, offset: int, max_bytes: int, *, end_offset: int) -> LogRead:
-        """Whole batches below `end_offset`, committed or not. Raises what the log raises."""
-        batches = self.log.read(offset, max_bytes, end_offset=end_offset)
+    def read(
+        self, offset: int, max_bytes: int, *, end_offset: int, min_one_batch: bool = True
+    ) -> LogRead:
+        """Whole batches below `end_offset`, committed or not; the first even above `max_bytes` when `min_one_batch`.
+
+        Raises what the log raises.
+        """
+        batches = self.log.read(
+            offset, max_bytes, end_offset=end_offset, min_one_batch=min_one_batch
+        )
         return LogRead(batches, record_stream.end_offset(batches) if len(batches) else offset)
 
     def flushed(self) -> None:
@@ -237,7 +276,7 @@ class Partition:
         role = self.role
         assert isinstance(role, FollowerState), "a leader never cuts its log"
         self.log.truncate_to(offset)
-        role.high_watermark = min(role.high_watermark, offset)
+        role.high_watermark = min(role.high_watermark, self.log.log_end_offset)
 
     def restart_at(self, offset: int) -> None:
         """Throw away a follower's whole log: the leader's begins beyond its end."""
@@ -248,6 +287,8 @@ class Partition:
 
     def went_offline(self, error: Exception) -> None:
         """The log is fenced after an IO error: nobody is served from it, and the controller is to hear of it."""
+        if self.offline is not None:
+            return
         self.offline = error
         self.become_follower(-1, self.role.leader_epoch)
         self.on_offline.run()

@@ -66,13 +66,27 @@ class FollowerProgress:
     """What the leader knows of one follower.
 
     end_offset: the first offset the follower does not hold durably, -1 before its first word in this epoch.
-    caught_up_ms: when it last held everything the leader had.
+    caught_up_ms: when it last held everything the leader had then.
+    mark_offset, mark_ms: a past log end of the leader and its time; whoever reaches it was caught up at that time, even
+    if the log has grown on meanwhile (under constant load it always has).
     broker_epoch: the incarnation that spoke, so that a rebooted follower cannot join on its past (KIP-903).
     """
 
     end_offset: int = -1
     caught_up_ms: int = 0
     broker_epoch: int = -1
+    mark_offset: int = -1
+    mark_ms: int = 0
+
+    def note_position(self, log_end_offset: int, now_ms: int) -> None:
+        """`end_offset` has moved; the leader's log ends at `log_end_offset` now."""
+        if self.end_offset >= log_end_offset:
+            self.caught_up_ms = now_ms
+        elif self.mark_offset >= 0:
+            if self.end_offset < self.mark_offset:
+                return
+            self.caught_up_ms = max(self.caught_up_ms, self.mark_ms)
+        self.mark_offset, self.mark_ms = log_end_offset, now_ms
 
 
 @dataclass(slots=True)
@@ -177,10 +191,9 @@ class LeaderState:
             return False
         if broker_epoch > progress.broker_epoch:
             progress.broker_epoch = broker_epoch
-            progress.end_offset = -1
+            progress.end_offset = progress.mark_offset = -1
         progress.end_offset = max(progress.end_offset, end_offset)
-        if progress.end_offset >= log_end_offset:
-            progress.caught_up_ms = now_ms
+        progress.note_position(log_end_offset, now_ms)
         return self.advance_high_watermark()
 
     def may_join(self, eligible: Callable[[int, int], bool]) -> int | None:

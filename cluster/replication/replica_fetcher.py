@@ -19,7 +19,7 @@ from cluster.replication.frames import (
 )
 from cluster.replication.partition import Partition, TopicIdPartition
 from cluster.together import until_first_ends
-from storage.errors import ErrorCode, LogOfflineError, OttlaError
+from storage.errors import DiskFullError, ErrorCode, LogOfflineError, OttlaError
 
 log = structlog.get_logger("replication")
 
@@ -27,6 +27,7 @@ log = structlog.get_logger("replication")
 RECONNECT_MIN_S = 0.02
 RECONNECT_MAX_S = 0.5
 RESUBSCRIBE_S = 0.03
+DISK_FULL_PAUSE_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -205,11 +206,13 @@ class ReplicaFetcher:
                 partition.restart_at(data.log_start_offset)
                 self._subscribe_soon(partition.identity)
             elif data.error:
-                self._subscribe_later(partition.identity, following.leader_epoch)
+                self._subscribe_later(partition.identity, following.leader_epoch, RESUBSCRIBE_S)
             else:
                 self._append(partition, data)
+        except DiskFullError as error:
+            log.warning("replica waits for room", partition=partition.name, reason=str(error))
+            self._begin_again_later(following, DISK_FULL_PAUSE_S)
         except LogOfflineError as error:
-            log.error("replica is offline", partition=partition.name, error=str(error))
             self.unfollow(partition.identity)
             partition.went_offline(error)
         except OttlaError as error:
@@ -218,11 +221,20 @@ class ReplicaFetcher:
                 partition=partition.name,
                 error=str(error),
             )
-            self._subscribe_later(partition.identity, following.leader_epoch)
+            self._begin_again_later(following, RESUBSCRIBE_S)
+
+    def _begin_again_later(self, following: _Following, pause_s: float) -> None:
+        """Something sent was not taken: what comes after it on this subscription would leave a hole in the log."""
+        if following.number:
+            del self._by_number[following.number]
+            self._to_unsubscribe.append(following.number)
+            following.number = 0
+            self._wake.set()
+        self._subscribe_later(following.partition.identity, following.leader_epoch, pause_s)
 
     def _append(self, partition: Partition, data: PartitionDataIn) -> None:
         if len(data.batches):
-            partition.log.append_as_follower(data.batches, self._now_wall_ms())
+            partition.append_as_follower(data.batches, self._now_wall_ms())
             self._request_flush(partition)
         if data.log_start_offset > partition.log.log_start_offset:
             partition.log.advance_log_start(
@@ -248,11 +260,13 @@ class ReplicaFetcher:
         self._to_subscribe[identity] = None
         self._wake.set()
 
-    def _subscribe_later(self, identity: TopicIdPartition, leader_epoch: int) -> None:
+    def _subscribe_later(
+        self, identity: TopicIdPartition, leader_epoch: int, pause_s: float
+    ) -> None:
         def due() -> None:
             following = self._following.get(identity)
             if following is not None and following.leader_epoch == leader_epoch:
                 self._subscribe_soon(identity)
 
-        delay_s = RESUBSCRIBE_S * (0.5 + self._rng.random())
+        delay_s = pause_s * (0.5 + self._rng.random())
         asyncio.get_running_loop().call_later(delay_s, due)

@@ -4,11 +4,13 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 
 from cluster.peers.network import Peer, PeerNetwork, PeerStream
 from cluster.replication import high_watermarks
+from cluster.replication.disk_guard import RESERVE_BYTES, DiskGuard
 from cluster.replication.isr_proposals import Eligible, IsrProposals, Propose
 from cluster.replication.leader_session import LeaderSession
 from cluster.replication.partition import Partition, TopicIdPartition
@@ -35,7 +37,9 @@ class Clock(NamedTuple):
 
 
 class ReplicaManager:
-    """Owns the partitions of one broker. `broker_epoch` is this incarnation's; `peer` finds a broker's peer address."""
+    """Owns the partitions of one broker. `broker_epoch` is this incarnation's; `peer` finds a broker's peer address.
+    log_lost: called when a replica's log is fenced after an IO error.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,8 @@ class ReplicaManager:
         peer: Callable[[int], Peer | None],
         propose: Propose,
         eligible: Eligible,
+        log_lost: Callable[[], None] = lambda: None,
+        disk_reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
         self.node_id = node_id
         self.partitions: dict[TopicIdPartition, Partition] = {}
@@ -63,11 +69,13 @@ class ReplicaManager:
         self._broker_epoch = broker_epoch
         self._peer = peer
         self._proposals = IsrProposals(propose, eligible)
+        self._log_lost = log_lost
         self._fetchers: dict[Peer, ReplicaFetcher] = {}
         self._following: dict[TopicIdPartition, ReplicaFetcher] = {}
         self._by_log: dict[PartitionLog, Partition] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._lag_time_max_ms = 10_000
+        self._guard = DiskGuard(directory.disk, disk_reserve_bytes)
 
     async def run(self) -> None:
         """Replicate until cancelled."""
@@ -75,6 +83,7 @@ class ReplicaManager:
             self._tasks = tasks
             for fetcher in self._fetchers.values():
                 tasks.create_task(fetcher.run())
+            tasks.create_task(self._guard.run())
             tasks.create_task(self._commit.run())
             tasks.create_task(self._proposals.run())
             tasks.create_task(self._watch_lag())
@@ -184,6 +193,8 @@ class ReplicaManager:
         partition.log.reconfigure(config)
         if isinstance(partition.role, LeaderState):
             partition.role.min_insync_replicas = min_insync_replicas
+            if partition.role.advance_high_watermark():
+                partition.commit()
 
     async def remove(self, identity: TopicIdPartition, *, reason: str) -> None:
         """Give a replica up: it is assigned elsewhere or its topic is gone. Its data are deleted."""
@@ -200,6 +211,23 @@ class ReplicaManager:
             log.error(
                 "replica's data could not be deleted", partition=partition.name, error=str(error)
             )
+
+    async def remove_strays(self, assigned: Callable[[TopicIdPartition], bool]) -> None:
+        """Delete the logs of replicas that went elsewhere, or whose topics were deleted, while this node was away.
+
+        `assigned` must come from metadata that this broker's own registration is part of. A log that could not be
+        read is not touched (bugs.md S6).
+        """
+        for key in list(self._directory.logs):
+            identity = TopicIdPartition(UUID(key.topic_id), key.partition)
+            if assigned(identity):
+                continue
+            folder = self._directory.logs[key].folder
+            try:
+                await self._directory.delete_log(*key)
+                log.info("stray replica removed", folder=folder, topic_id=key.topic_id)
+            except OttlaError as error:
+                log.error("stray replica not removed", folder=folder, error=str(error))
 
     def reconsider_joins(self) -> None:
         """Brokers came or went: a follower that has caught up may be welcome now."""
@@ -231,7 +259,6 @@ class ReplicaManager:
         """The group commit's word: this log is fenced after an IO error."""
         partition = self._by_log.get(failed)
         if partition is not None:
-            self._unfollow(partition.identity)
             partition.went_offline(error)
 
     async def _create(
@@ -252,12 +279,23 @@ class ReplicaManager:
             return None
 
     def _add(self, identity: TopicIdPartition, topic: str, opened: PartitionLog) -> None:
-        partition = Partition(identity, topic, opened, self.node_id)
+        partition = Partition(identity, topic, opened, self.node_id, self._guard)
         start = opened.log_start_offset
         known = self._high_watermarks.get((str(identity.topic_id), identity.partition), start)
         partition.role.high_watermark = max(start, min(known, opened.log_end_offset))
+        partition.on_offline.add(lambda: self._offline(partition))
         self.partitions[identity] = partition
         self._by_log[opened] = partition
+
+    def _offline(self, partition: Partition) -> None:
+        """Leaderships must go to brokers whose disks work; what is left here is found out at the next start (S1)."""
+        log.error(
+            "replica is offline until this node is restarted: its disk failed",
+            partition=partition.name,
+            error=str(partition.offline),
+        )
+        self._unfollow(partition.identity)
+        self._log_lost()
 
     def _usable(self, identity: TopicIdPartition) -> Partition | None:
         """The replica, unless its log could not be opened or is fenced."""

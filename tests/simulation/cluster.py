@@ -108,6 +108,8 @@ class SimNode:
     def start(self) -> None:
         """Begin a life."""
         assert not self.alive, "it lives already"
+        self.check_outcome()
+        self.disk.kill()
         self.lives += 1
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._live(), name=f"node {self.node_id}")
@@ -141,6 +143,7 @@ class SimNode:
 
     async def crash(self, *, power_loss: bool) -> None:
         """The process dies; with `power_loss` so do the bytes that were not synced."""
+        self.check_outcome()
         if self._life is not None:
             self._life.kill()
         if self._network is not None:
@@ -154,6 +157,14 @@ class SimNode:
             self._task.cancel()
             await asyncio.wait([self._task])
             self.outcome()
+            self._task = None
+
+    def check_outcome(self) -> None:
+        """Only a bad disk makes a node end its life by itself."""
+        error = self.outcome()
+        assert error is None or self.disk.failing is not None, (
+            f"node {self.node_id} ended by itself: {error!r}"
+        )
 
     def outcome(self) -> BaseException | None:
         """How the last life ended."""

@@ -82,6 +82,7 @@ class SimDisk:
 
     Faults: `capacity` bytes (ENOSPC beyond), `fail_sync_in` n: the n-th sync from now fails with EIO,
     `fail_every_sync` k: every k-th does, `fail_writes`: an errno for appends, `fail_reads`: an errno for reads,
+    `failing`: the beginning of paths whose every sync fails ("" for all), as on a disk that is dying,
     `on_step`: called before every durable step with its name, so that a test can crash between any two.
     """
 
@@ -99,6 +100,7 @@ class SimDisk:
         self.fail_every_sync = 0
         self.fail_writes = 0
         self.fail_reads = 0
+        self.failing: str | None = None
         self.on_step: Callable[[str], None] | None = None
         self.life = 0
         self.syncs = 0
@@ -279,10 +281,16 @@ class SimDisk:
         if life != self.life:
             raise OSError(errno.EIO, f"the machine crashed during {step}")
         self.syncs += 1
-        if self._fails():
+        if self._fails() or self._is_dying(step):
             for node in nodes:
                 node.lose_pending()
             raise OSError(errno.EIO, f"simulated failure of {step}")
+
+    def _is_dying(self, step: str) -> bool:
+        paths = step.partition(" ")[2].strip("[]").split(", ")
+        return self.failing is not None and any(
+            path.strip("'").startswith(self.failing) for path in paths
+        )
 
     def _fails(self) -> bool:
         if self.fail_every_sync and self.syncs % self.fail_every_sync == 0:

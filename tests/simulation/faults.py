@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from cluster.replication.disk_guard import RESERVE_BYTES
 from tests.simulation.cluster import TOPIC, SimCluster
 
 # One node, or a pair of them, and how often each is drawn.
 KINDS = (
     *("crash", "power", "restart") * 3,
     *("power_all", "heal", "heal", "breaks"),
+    *("full_disk", "room", "bad_disk", "bad_logs"),
     *("cut", "cut_one_way", "isolate", "deafen", "mute"),
 )
+FATAL = ("crash", "power")
 BREAK_CHANCE = 0.01
 # Instead of a node's number: who leads partition 0, or the metadata quorum, when the fault strikes.
 LEADER, CONTROLLER = 0, -1
@@ -25,6 +28,8 @@ class Fault:
     restart: whoever is down starts. roll: node leaves in peace and starts again.
     cut: no way between node and other. cut_one_way: none from node to other.
     isolate: node is cut from all, mute: it is not heard, deafen: it hears nothing. heal: all ways are open.
+    bad_disk: from now on no sync succeeds on node. bad_logs: none of a partition's log.
+    full_disk: no room is left on node but for the metadata. room: there is room again, everywhere.
     breaks: connections begin, or cease, to break by chance; that is what loss of messages looks like over TCP.
     """
 
@@ -43,7 +48,10 @@ def random_faults(cluster: SimCluster, seconds: float) -> list[Fault]:
     while at_s < seconds:
         node = rng.choice(ids)
         other = rng.choice([each for each in ids if each != node] or ids)
-        faults.append(Fault(at_s, rng.choice(KINDS), node, other))
+        kind = rng.choice(KINDS)
+        faults.append(Fault(at_s, kind, node, other))
+        if kind in FATAL and rng.random() < 0.6:
+            faults.append(Fault(at_s + rng.uniform(0.1, 1.0), "restart"))
         at_s += rng.expovariate(1.2)
     return faults
 
@@ -57,6 +65,20 @@ async def suffer(cluster: SimCluster, schedule: Iterable[Fault], seconds: float)
         cluster.network.note(f"fault {fault}")
         await strike(cluster, fault)
     await asyncio.sleep(max(0.0, began_s + seconds - loop.time()))
+
+
+def _strike_disk(cluster: SimCluster, fault: Fault) -> None:
+    disk = cluster.node(fault.node).disk
+    match fault.kind:
+        case "bad_disk":
+            disk.failing = ""
+        case "bad_logs":
+            disk.failing = f"{TOPIC}-"
+        case "full_disk":
+            disk.capacity = disk.used_bytes() + RESERVE_BYTES - 1
+        case "room":
+            for each in cluster.nodes:
+                each.disk.capacity = None
 
 
 async def strike(cluster: SimCluster, fault: Fault) -> None:
@@ -75,13 +97,14 @@ async def strike(cluster: SimCluster, fault: Fault) -> None:
             cluster.start()
         case "restart":
             cluster.start()
-        case "cut":
+        case "cut" | "cut_one_way":
             network.cut_way(fault.node, fault.other)
-            network.cut_way(fault.other, fault.node)
-        case "cut_one_way":
-            network.cut_way(fault.node, fault.other)
+            if fault.kind == "cut":
+                network.cut_way(fault.other, fault.node)
         case "isolate" | "mute" | "deafen":
             _cut_from_all(cluster, fault)
+        case "bad_disk" | "bad_logs" | "full_disk" | "room":
+            _strike_disk(cluster, fault)
         case "heal":
             network.heal()
         case "breaks":

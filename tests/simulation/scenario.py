@@ -65,17 +65,28 @@ async def check_end(cluster: SimCluster, history: History, partitions: int) -> N
     await until(lambda: settled(cluster, partitions), HEAL_S, "equal replicas everywhere")
     for partition in range(partitions):
         history.check_final(partition, whole_log(cluster, partition))
-    check_unexpected(cluster)
+    for node in cluster.nodes:
+        node.check_outcome()
 
 
 async def peace(cluster: SimCluster, partitions: int) -> None:
     """Heal everything; the cluster must come back by itself."""
-    cluster.network.break_chance = 0.0
-    cluster.network.heal()
-    cluster.start()
+    await well(cluster)
     await until(
         lambda: _healthy(cluster, partitions), HEAL_S, "a leader and a full ISR for every partition"
     )
+
+
+async def well(cluster: SimCluster) -> None:
+    """Network and disks work again, all nodes are up; who had a bad disk has had its machine restarted."""
+    cluster.network.break_chance = 0.0
+    cluster.network.heal()
+    for node in cluster.nodes:
+        node.disk.capacity = None
+        if node.disk.failing is not None:
+            await node.crash(power_loss=True)
+            node.disk.failing = None
+    cluster.start()
 
 
 def _healthy(cluster: SimCluster, partitions: int) -> bool:
@@ -132,10 +143,3 @@ def whole_log(cluster: SimCluster, partition: int) -> list[tuple[int, str]]:
     for other in logs[1:]:
         assert other == logs[0], f"replicas of partition {partition} differ"
     return logs[0]
-
-
-def check_unexpected(cluster: SimCluster) -> None:
-    """No node ended by itself."""
-    for node in cluster.nodes:
-        error = node.outcome()
-        assert error is None, f"node {node.node_id} ended by itself: {error!r}"

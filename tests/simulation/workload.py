@@ -15,7 +15,7 @@ from cluster.handlers.fetch import FetchFrom
 from cluster.handlers.produce import ACKS_ALL, PartitionBatches, ProduceHandler
 from kraft.metadata.replies import TopicsCreated
 from kraft.metadata.requests import CreateTopics, NewTopic
-from storage.errors import ErrorCode, OttlaError
+from storage.errors import ErrorCode, OffsetOutOfRangeError, OttlaError
 from storage.record_stream import decode_batches
 from storage.records import BatchBuilder
 from tests.simulation.cluster import TOPIC, SimCluster
@@ -183,6 +183,8 @@ async def read(cluster: SimCluster, history: History, partition: int, stop: asyn
                 )[0]
             except (OttlaError, TimeoutError):
                 found = None
+            # A place that was read up to exists on every later leader, too.
+            assert found is None or not isinstance(found.error, OffsetOutOfRangeError), found
             if found is not None and found.error is None:
                 for record in decode_batches(found.batches):
                     if record.offset >= offset:
