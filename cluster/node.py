@@ -50,7 +50,11 @@ class Node:
             network = GrpcPeerNetwork(config.node_id, peer_listen.address, self._cluster_id)
             environment = Environment(disk, network, random.Random(), _wall_ms)
             broker = self._broker = await Broker.open(config, environment, told)
-            await self._live(broker, doors)
+            try:
+                await self._live(broker, doors)
+            finally:
+                for door in doors:
+                    await door.close()
         finally:
             disk.close()
 

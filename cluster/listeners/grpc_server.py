@@ -60,6 +60,10 @@ class GrpcDoor:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace=DRAIN_S)
 
+    async def close(self) -> None:
+        """Close at once; after `drain` there is nothing left to close."""
+        await self._server.stop(grace=None)
+
     async def _say(self, status: int) -> None:
         for name in ("", *SERVICES):
             await self._health.set(name, status)

@@ -198,10 +198,10 @@ class PartitionQueue:
         elif batch in self.waiting:
             self.waiting.remove(batch)
 
-    def start_over(self, identity: tuple[int, int] | None) -> None:
-        """Go on as a new producer: sequences begin at 0. Batches that carry the old identity must be gone."""
-        assert all(batch.identity is None for batch in (*self.in_flight, *self.waiting)), (
-            "stamped batches left"
-        )
+    def start_over(self, identity: tuple[int, int]) -> None:
+        """Go on as a new producer: what waits is stamped anew, sequences begin at 0."""
+        assert not self.in_flight, "batches with the old identity are in flight"
+        for batch in self.waiting:
+            batch.identity = None
         self.identity = identity
         self.next_sequence = 0
