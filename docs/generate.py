@@ -55,6 +55,7 @@ These three are read from the metadata log alone (topic, then cluster), never fr
 because the controller and every replica must read them alike
 ([decision 0006](decisions/0006-safety-keys.md)):
 {safety}.
+What a node's file says about them counts once, when that node founds the cluster.
 
 Keys marked *no effect yet* are accepted and kept, and nothing acts on them in this release.
 """
