@@ -15,7 +15,7 @@ INTERVAL_S = 30.0
 
 
 class Housekeeping:
-    """Looks at every replica each `INTERVAL_S`."""
+    """Looks at every replica each `INTERVAL_S`. Compaction gives the loop back after every batch, so the rest lives."""
 
     def __init__(self, replicas: ReplicaManager, clock: Clock) -> None:
         self._replicas = replicas
@@ -25,23 +25,55 @@ class Housekeeping:
         """Until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL_S)
-            for partition in list(self._replicas.partitions.values()):
-                if partition.offline is None:
-                    await self._tidy(partition)
+            await self.tidy()
+
+    async def tidy(self) -> None:
+        """One look at every replica that is here and well, one after the other."""
+        for partition in list(self._replicas.partitions.values()):
+            try:
+                await self._tidy(partition)
+            except OttlaError as error:
+                if self._is_here(partition):
+                    log.error("housekeeping failed", partition=partition.name, error=str(error))
+            await asyncio.sleep(0)
+
+    def _is_here(self, partition: Partition) -> bool:
+        """Whether the replica was neither given up nor lost meanwhile: its log is closed then."""
+        here = self._replicas.partitions.get(partition.identity)
+        return here is partition and partition.offline is None
 
     async def _tidy(self, partition: Partition) -> None:
         now_ms = self._clock.now_wall_ms()
-        try:
+        if self._is_here(partition):
             partition.log.expire_producers(now_ms)
             partition.log.roll_if_due(now_ms)
-            expired = partition.log.expired_segments(now_ms, partition.high_watermark)
-            if expired:
-                await partition.log.delete_segments(expired)
-                log.info(
-                    "old records deleted",
-                    partition=partition.name,
-                    segments=len(expired),
-                    log_start_offset=partition.log.log_start_offset,
-                )
-        except OttlaError as error:
-            log.error("housekeeping failed", partition=partition.name, error=str(error))
+            await self._delete_expired(partition, now_ms)
+        if self._is_here(partition) and partition.log.config.compacts:
+            await self._compact(partition, now_ms)
+        if self._is_here(partition) and not all(
+            each.settled for each in partition.log.segments[:-1]
+        ):
+            # Else a start after a crash would read everything since the last clean stop.
+            await partition.log.checkpoint()
+
+    async def _delete_expired(self, partition: Partition, now_ms: int) -> None:
+        expired = partition.log.expired_segments(now_ms, partition.high_watermark)
+        if expired:
+            await partition.log.delete_segments(expired)
+            log.info(
+                "old records deleted",
+                partition=partition.name,
+                segments=len(expired),
+                log_start_offset=partition.log.log_start_offset,
+            )
+
+    async def _compact(self, partition: Partition, now_ms: int) -> None:
+        done = await partition.log.compact(high_watermark=partition.high_watermark, now_ms=now_ms)
+        if done.segments:
+            log.info(
+                "compacted",
+                partition=partition.name,
+                segments=done.segments,
+                bytes_before=done.bytes_before,
+                bytes_after=done.bytes_after,
+            )

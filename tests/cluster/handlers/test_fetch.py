@@ -1,0 +1,173 @@
+"""Fetch: minimum bytes, waiting, limits that no large batch can block, and ListOffsets beside it."""
+
+import asyncio
+
+import pytest
+
+from cluster.errors import (
+    FencedLeaderEpochError,
+    NotLeaderError,
+    OffsetNotAvailableError,
+    UnknownTopicOrPartitionError,
+)
+from cluster.handlers.delete_records import DeleteRecordsHandler
+from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler
+from cluster.handlers.offsets import OffsetsHandler, OffsetSpec
+from cluster.replication.partition import Partition
+from storage.errors import OffsetOutOfRangeError
+from storage.log_config import LogConfig
+from tests.cluster.replication.replicas import append, lead, replica
+from tests.simulation.loop import simulate
+from tests.storage.batches import NOW_MS
+
+
+def leading(index: int = 0, *sizes: int) -> Partition:
+    """A partition of one batch for each size, all committed."""
+    partition = replica(1, index)
+    partition.log.reconfigure(LogConfig(max_message_bytes=1 << 20))
+    lead(partition, 1, isr=(1,), min_isr=1)
+    for size in sizes:
+        append(partition, b"x" * size)
+    return partition
+
+
+def handler(*partitions: Partition) -> FetchHandler:
+    return FetchHandler(lookup(*partitions))
+
+
+def lookup(*partitions: Partition):  # type: ignore[no-untyped-def]
+    def find(topic: str, index: int) -> Partition:
+        for each in partitions:
+            if each.identity.partition == index:
+                return each
+        raise UnknownTopicOrPartitionError(f"there is no {topic}-{index}")
+
+    return find
+
+
+def at(offset: int, index: int = 0, *, epoch: int = -1, max_bytes: int = 1 << 20) -> FetchFrom:
+    return FetchFrom("t", index, offset, epoch, max_bytes)
+
+
+def fetch(
+    to: FetchHandler, *requests: FetchFrom, wait_s: float = 0.0, least: int = 1, most: int = 1 << 20
+) -> tuple[list[Fetched], float]:
+    """The results, and how long they took in virtual seconds."""
+
+    async def run() -> tuple[list[Fetched], float]:
+        began_s = asyncio.get_running_loop().time()
+        found = await to.fetch(requests, max_wait_s=wait_s, min_bytes=least, max_bytes=most)
+        return found, asyncio.get_running_loop().time() - began_s
+
+    return simulate(run())
+
+
+def test_what_is_there_is_answered_at_once() -> None:
+    found, took_s = fetch(handler(leading(0, 10, 10)), at(0), wait_s=5.0)
+    assert found[0].next_offset == 2
+    assert took_s == 0
+
+
+def test_nothing_new_is_waited_for_as_long_as_was_asked() -> None:
+    found, took_s = fetch(handler(leading(0, 10)), at(1), wait_s=0.5)
+    assert found[0].next_offset == 1
+    assert found[0].error is None
+    assert took_s == pytest.approx(0.5)
+
+
+def test_the_wait_ends_when_there_is_enough() -> None:
+    async def run() -> None:
+        partition = leading()
+        loop = asyncio.get_running_loop()
+        for index in range(10):
+            loop.call_later(0.1 * (index + 1), append, partition, b"x" * 100)
+        began_s = loop.time()
+        found = await handler(partition).fetch(
+            [at(0)], max_wait_s=5.0, min_bytes=350, max_bytes=1 << 20
+        )
+        assert len(found[0].batches) >= 350
+        assert loop.time() - began_s == pytest.approx(0.3)
+        assert not len(partition.on_commit)
+
+    simulate(run())
+
+
+def test_a_batch_larger_than_every_limit_still_comes() -> None:
+    found, _ = fetch(handler(leading(0, 5000)), at(0, max_bytes=100), most=100)
+    assert found[0].next_offset == 1
+
+
+def test_only_the_first_partition_with_data_may_exceed_the_limit() -> None:
+    """Every partition gets its answer, and the whole stays below the limit and one batch."""
+    house = handler(leading(0, 5000), leading(1, 5000), leading(2, 10))
+    found, _ = fetch(house, at(0), at(0, 1), at(0, 2), most=100)
+    assert [each.next_offset for each in found] == [1, 0, 0]
+    assert [each.high_watermark for each in found] == [1, 1, 1]
+
+
+def test_an_error_ends_the_wait_at_once() -> None:
+    found, took_s = fetch(handler(leading()), at(0), at(0, 9), wait_s=5.0)
+    assert isinstance(found[1].error, UnknownTopicOrPartitionError)
+    assert took_s == 0
+
+
+def test_a_lost_leadership_ends_the_wait() -> None:
+    async def run() -> None:
+        partition = leading()
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.2, partition.become_follower, 2, 2)
+        began_s = loop.time()
+        found = await handler(partition).fetch([at(0)], max_wait_s=5.0, min_bytes=1, max_bytes=100)
+        assert isinstance(found[0].error, NotLeaderError)
+        assert loop.time() - began_s == pytest.approx(0.2)
+
+    simulate(run())
+
+
+def test_an_old_epoch_is_fenced() -> None:
+    """KIP-320, I7."""
+    found, _ = fetch(handler(leading()), at(0, epoch=0))
+    assert isinstance(found[0].error, FencedLeaderEpochError)
+
+
+def test_beyond_the_log_end_is_out_of_range() -> None:
+    found, _ = fetch(handler(leading(0, 10)), at(2))
+    assert isinstance(found[0].error, OffsetOutOfRangeError)
+
+
+def test_offsets_by_name_and_by_time() -> None:
+    partition = leading(0, 10, 10)
+    offsets = OffsetsHandler(lookup(partition))
+    assert offsets.find("t", 0, OffsetSpec.EARLIEST, -1).offset == 0
+    assert offsets.find("t", 0, OffsetSpec.LATEST, -1).offset == 2
+    assert offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS).offset == 0
+    assert offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS + 1).offset == -1
+    assert offsets.find("t", 0, OffsetSpec.MAX_TIMESTAMP, -1).timestamp_ms == NOW_MS
+    assert isinstance(
+        offsets.find("t", 5, OffsetSpec.LATEST, -1).error, UnknownTopicOrPartitionError
+    )
+
+
+def test_a_new_leader_does_not_guess_what_is_the_latest_offset() -> None:
+    """KIP-207: an answer from its stale high watermark could lie before one that its predecessor gave."""
+    partition = leading()
+    state = lead(partition, 2)
+    append(partition, b"a", b"b")
+    lead(partition, 3)
+    offsets = OffsetsHandler(lookup(partition))
+    error = offsets.find("t", 0, OffsetSpec.LATEST, -1).error
+    assert isinstance(error, OffsetNotAvailableError)
+    assert error.retriable
+    assert offsets.find("t", 0, OffsetSpec.EARLIEST, -1).offset == 0
+    state = partition.leader()
+    state.follower_acked(2, 2, log_end_offset=2, broker_epoch=1, now_ms=0)
+    assert offsets.find("t", 0, OffsetSpec.LATEST, -1).offset == 2
+
+
+def test_records_are_deleted_up_to_the_high_watermark_and_not_beyond() -> None:
+    partition = leading(0, 10, 10)
+    deleting = DeleteRecordsHandler(lookup(partition))
+    assert simulate(deleting.delete("t", 0, 1)) == (None, 1)
+    refused = simulate(deleting.delete("t", 0, 3))
+    assert isinstance(refused.error, OffsetOutOfRangeError)
+    assert simulate(deleting.delete("t", 0, -1)).log_start_offset == 2
