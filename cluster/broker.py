@@ -28,7 +28,7 @@ from cluster.handlers.produce import ProduceHandler
 from cluster.handlers.quorum import Join, QuorumHandler
 from cluster.housekeeping import Housekeeping
 from cluster.isr_channel import isr_channel
-from cluster.peers.network import Peer, PeerNetwork
+from cluster.peers.network import Peer, PeerNetwork, PeerRefusedError
 from cluster.peers.raft_links import RaftLinks
 from cluster.quorum_port import QuorumPort
 from cluster.replication.partition import Partition, TopicIdPartition
@@ -84,6 +84,7 @@ class Broker:
         self._folder_id = folder_id
         self._incarnation = UUID(int=environment.rng.getrandbits(128), version=4)
         self._stop_asked = asyncio.Event()
+        self._cast_out = asyncio.Event()
         self.left = asyncio.Event()
         """Set when leaderships have moved and clients may be sent away."""
         self._is_voter = "controller" in config.process_roles
@@ -111,7 +112,9 @@ class Broker:
 
     def _make_quorum(self, store: RaftStore) -> None:
         config, rng = self.config, self._environment.rng
-        self.links = RaftLinks(self._network, self.node_id, rng, self._peer_died)
+        self.links = RaftLinks(
+            self._network, self.node_id, rng, self._peer_died, self._peer_refused
+        )
         self.controller = QuorumController(
             self.node_id,
             Controller(rng, config.static),
@@ -201,6 +204,11 @@ class Broker:
         )
 
     @property
+    def cluster_id(self) -> str:
+        """The cluster that this node belongs to: as its data folder says, before its metadata can; "" when new."""
+        return self._directory.meta.cluster_id or self.image.cluster_id
+
+    @property
     def image(self) -> MetadataImage:
         """The newest metadata that this node has applied."""
         return self.controller.image
@@ -254,6 +262,7 @@ class Broker:
                         self._follower.run(),
                         self._housekeeping.run(),
                         self._live(),
+                        self._end_when_cast_out(),
                     )
                 ]
                 await self._stop_asked.wait()
@@ -323,6 +332,19 @@ class Broker:
     def _peer_died(self, node_id: int) -> None:
         self.driver.peer_unreachable(node_id)
         self.controller.look_at_dead()
+
+    def _peer_refused(self) -> None:
+        majority = len(self._voters) // 2 + 1
+        if len(self._voters.keys() & self.links.refusals.keys()) >= majority:
+            self._cast_out.set()
+
+    async def _end_when_cast_out(self) -> None:
+        """When a majority of the voters refuses this node, it is this node that is wrong."""
+        await self._cast_out.wait()
+        refusals = self.links.refusals
+        raise PeerRefusedError(
+            f"node {self.node_id} is refused by nodes {sorted(refusals)}: {next(iter(refusals.values()))}"
+        )
 
     def _membership(self, membership: Membership) -> None:
         self.links.connect({member.node_id: member.address for member in membership.members})

@@ -90,7 +90,7 @@ class Node:
             await door.drain()
 
     def _cluster_id(self) -> str:
-        return self._broker.image.cluster_id if self._broker is not None else ""
+        return self._broker.cluster_id if self._broker is not None else ""
 
 
 def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin]:

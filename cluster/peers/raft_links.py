@@ -33,15 +33,25 @@ PAUSE_MAX_S = 0.3
 
 
 class RaftLinks:
-    """The way to all other members; `died` is called with a node id whenever a probe finds nobody there."""
+    """The way to all other members.
+
+    `died` is called with a node id whenever a probe finds nobody there, `refused` when a peer wants nothing to do with
+    us: it belongs to another cluster, or is another node than its address promised.
+    """
 
     def __init__(
-        self, network: PeerNetwork, node_id: int, rng: random.Random, died: Callable[[int], None]
+        self,
+        network: PeerNetwork,
+        node_id: int,
+        rng: random.Random,
+        died: Callable[[int], None],
+        refused: Callable[[], None],
     ) -> None:
         self._network = network
         self._node_id = node_id
         self._rng = rng
         self._died = died
+        self._refused = refused
         self._links: dict[int, _Link] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -68,7 +78,7 @@ class RaftLinks:
                 continue
             if known is not None:
                 known.stop()
-            link = _Link(peer, self._network, self._rng, self._died)
+            link = _Link(peer, self._network, self._rng, self._died, self._refused)
             self._links[node_id] = link
             if self._tasks is not None:
                 link.task = self._tasks.create_task(link.run())
@@ -86,6 +96,15 @@ class RaftLinks:
             link.revive()
 
     @property
+    def refusals(self) -> dict[int, str]:
+        """The peers that refused the last attempt to speak to them, and why."""
+        return {
+            node_id: link.refusal
+            for node_id, link in self._links.items()
+            if link.refusal is not None
+        }
+
+    @property
     def dead(self) -> frozenset[int]:
         """The peers that the last probe found gone."""
         return frozenset(node_id for node_id, link in self._links.items() if link.dead)
@@ -98,13 +117,16 @@ class _Link:
         network: PeerNetwork,
         rng: random.Random,
         died: Callable[[int], None],
+        refused: Callable[[], None],
     ) -> None:
         self.peer = peer
         self.dead = False
+        self.refusal: str | None = None
         self.task: asyncio.Task[None] | None = None
         self._network = network
         self._rng = rng
         self._died = died
+        self._refused = refused
         self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MESSAGES)
         self._wake = asyncio.Event()
         self._revived = asyncio.Event()
@@ -158,11 +180,15 @@ class _Link:
         """Send until the stream breaks. Nothing comes back on it but its end."""
         try:
             async with self._network.open_stream(self.peer, "Raft") as stream:
+                self.refusal = None
                 await until_first_ends(self._send(stream), _await_end(stream))
         except PeerGoneError as error:
             log.debug("link broke", peer=self.peer.node_id, reason=str(error))
         except PeerRefusedError as error:
-            log.error("peer refuses us", peer=self.peer.node_id, reason=str(error))
+            if self.refusal is None:
+                log.error("peer refuses us", peer=self.peer.node_id, reason=str(error))
+            self.refusal = str(error)
+            self._refused()
 
     async def _send(self, stream: PeerStream) -> None:
         while True:

@@ -119,6 +119,7 @@ def test_another_clusters_folder_is_refused_and_left_as_it_was(
     assert "cluster" in processes.last_lines(node, 3), processes.last_lines(node, 40)
     own_cluster.start(1)
     asyncio.run(own_cluster.wait_serving([1]))
+    asyncio.run(single.up())
 
 
 def test_a_second_sigterm_ends_a_node_at_once(tmp_path: Path, port: int) -> None:

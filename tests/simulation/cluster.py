@@ -122,7 +122,7 @@ class SimNode:
             world.network,
             self.node_id,
             address,
-            lambda: self.broker.image.cluster_id if self.broker is not None else "",
+            lambda: self.broker.cluster_id if self.broker is not None else "",
         )
         self.broker = None
         rng = world.stream(f"node {self.node_id} life {self.lives}")
