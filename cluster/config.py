@@ -66,7 +66,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
     broker_heartbeat_interval_ms: Annotated[
         int,
         Meta(ge=10, description="How often a broker renews its lease with the active controller."),
-    ] = 500
+    ] = 450
     broker_session_timeout_ms: Annotated[
         int,
         Meta(
@@ -74,7 +74,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
             description="A broker that is silent for so long is fenced and its leaderships move. A broker whose "
             "process is gone is noticed by its broken connection, far sooner.",
         ),
-    ] = 1500
+    ] = 1300
     controller_quorum_election_timeout_ms: Annotated[
         int,
         Meta(
@@ -82,7 +82,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
             description="A voter that has not heard from the quorum's leader for this long (up to twice as long, by "
             "chance) asks for an election.",
         ),
-    ] = 700
+    ] = 600
     controller_quorum_heartbeat_interval_ms: Annotated[
         int,
         Meta(

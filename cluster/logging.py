@@ -27,3 +27,5 @@ def configure(level: str, style: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # It warns of every call that a shutdown ends.
+    logging.getLogger("grpc").setLevel(logging.ERROR)

@@ -57,6 +57,7 @@ class Node:
                     await door.close()
         finally:
             disk.close()
+        log.info("stopped", node=config.node_id)
 
     def stop(self) -> None:
         """Ask for a controlled shutdown."""

@@ -248,6 +248,12 @@ class QuorumController:
 
     def _become(self, image: MetadataImage) -> None:
         old, self.image = self.image, image
+        if old.cluster_id and image.unclean_elections > old.unclean_elections:
+            log.warning(
+                "unclean election: acknowledged records may be lost",
+                elections=image.unclean_elections - old.unclean_elections,
+                since_the_cluster_began=image.unclean_elections,
+            )
         self._publish(old, image)
         still = []
         for offset, done in self._waiting_for_offset:

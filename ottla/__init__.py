@@ -46,6 +46,8 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sync":
+        return import_module("ottla.sync")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'ottla' has no attribute {name!r}")

@@ -76,6 +76,8 @@ class Join(Struct, frozen=True, tag="join"):
 
     node_id: int
     address: str
+    # Set when a voter hands the question on to the leader: nobody hands it on twice.
+    forwarded: bool = False
 
 
 class _Answer(Struct, frozen=True):
@@ -159,7 +161,7 @@ class QuorumHandler:
                 refusal = Refusal.of(error)
             if refusal is None:
                 return
-            log.debug("not admitted yet", voter=node_id, reason=refusal.message)
+            log.info("not admitted to the metadata log yet", voter=node_id, reason=refusal.message)
 
     async def serve(self, data: bytes) -> bytes:
         """Answer another node. Raises InvalidRequestError for garbage."""
@@ -168,7 +170,12 @@ class QuorumHandler:
         except msgspec.MsgspecError as error:
             raise InvalidRequestError(f"no quorum request: {error}") from error
         try:
-            answer = await self._carry_out(request)
+            if isinstance(request, Join) and not request.forwarded:
+                answer = await self._attempt(
+                    Join(request.node_id, request.address, forwarded=True), JOIN_TIMEOUT_S
+                )
+            else:
+                answer = await self._carry_out(request)
         except OttlaError as error:
             answer = _Answer(refusal=Refusal.of(error))
         return msgspec.msgpack.encode(answer)
@@ -222,7 +229,7 @@ class QuorumHandler:
             case _Remove(node_id):
                 self._member(status, node_id)
                 await self._driver.propose_membership(MembershipChange(ChangeKind.REMOVE, node_id))
-            case Join(node_id, address):
+            case Join(node_id=node_id, address=address):
                 await self._admit(status, node_id, address)
             case _Transfer(node_id):
                 return await self._transfer(status, node_id)

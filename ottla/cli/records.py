@@ -13,6 +13,7 @@ from ottla.cli import common
 Topic = Annotated[str, typer.Argument(metavar="TOPIC")]
 # Lines read from standard input at a time, so that a pipe streams and a terminal answers line by line.
 PENDING_MAX = 10_000
+PATIENCE_S = 2.0
 
 
 class Codec(StrEnum):
@@ -79,8 +80,8 @@ def produce(
                 )
                 sent += 1
                 if len(pending) >= PENDING_MAX:
-                    await _settle(pending, json)
-            await _settle(pending, json)
+                    await _settle(producer, pending, json)
+            await _settle(producer, pending, json)
         return sent
 
     sent = common.run(work())
@@ -88,14 +89,28 @@ def produce(
         typer.echo(f"sent {sent} records to {topic}", err=True)
 
 
-async def _settle(pending: list[Any], json: bool) -> None:
+async def _settle(producer: Any, pending: list[Any], json: bool) -> None:
     for delivery in pending:
+        await _patiently(producer, delivery)
         found = await delivery
         if json:
             typer.echo(
                 f'{{"topic":"{found.topic}","partition":{found.partition},"offset":{found.offset}}}'
             )
     pending.clear()
+
+
+async def _patiently(producer: Any, delivery: Any) -> None:
+    """Wait for one delivery; when that takes long, say once why."""
+    import asyncio
+
+    if delivery.done():
+        return
+    done, _ = await asyncio.wait([delivery.batch.done], timeout=PATIENCE_S)
+    if not done:
+        typer.echo(
+            f"ottla: waiting for acknowledgement: {producer.trouble or 'no answer yet'}", err=True
+        )
 
 
 async def _lines() -> Any:

@@ -39,6 +39,8 @@ def _serve(config: Path | None, assignments: list[str]) -> None:
     from cluster.config import load
     from cluster.logging import configure
 
+    # gRPC's core prints raw lines of its own; our errors say it better.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     settings = load(config, os.environ, assignments)
     configure(settings.log_level, settings.log_format)
 

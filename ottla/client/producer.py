@@ -179,6 +179,11 @@ class Producer:
             self._settled.clear()
             await self._settled.wait()
 
+    @property
+    def trouble(self) -> Exception | None:
+        """Why records are not acknowledged at the moment; None when nothing stands in the way."""
+        return self._sender.trouble
+
     async def partitions_for(self, topic: str) -> int:
         """How many partitions a topic has. Raises BrokerError when there is no such topic."""
         if topic not in self._view.topics:

@@ -97,6 +97,17 @@ class Sender:
                 batch.failed(error)
                 self._done(queue, batch)
 
+    @property
+    def trouble(self) -> Exception | None:
+        """Why records are not acknowledged at the moment; None when nothing stands in the way."""
+        for queue in self._busy:
+            for batch in (*queue.in_flight, *queue.waiting):
+                if batch.cause is not None:
+                    return batch.cause
+            if self._view.leader(queue.topic, queue.partition).node_id < 0:
+                return NoBrokerError(f"{queue.topic}-{queue.partition} has no leader")
+        return None
+
     async def start(self) -> None:
         """Get a producer id, then send for ever."""
         if self._settings.idempotent:
