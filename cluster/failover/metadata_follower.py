@@ -36,6 +36,7 @@ class MetadataFollower:
         self._image = EMPTY_IMAGE
         self._newest = EMPTY_IMAGE
         self.begun = False
+        self._known_epoch: int | None = None
         self._missing: dict[TopicIdPartition, str] = {}
         self._wake = asyncio.Event()
 
@@ -70,8 +71,16 @@ class MetadataFollower:
         changes = local_changes(old, image, self._node_id)
         if changes:
             await self._make(changes, old)
+        epoch = self._epoch_in(image)
+        if epoch is not None and epoch != self._known_epoch:
+            self._known_epoch = epoch
+            self._replicas.registered_again()
         if old.brokers is not image.brokers:
             self._replicas.reconsider_joins()
+
+    def _epoch_in(self, image: MetadataImage) -> int | None:
+        broker = image.brokers.get(self._node_id)
+        return broker.broker_epoch if broker is not None else None
 
     def _is_mine(self, identity: TopicIdPartition) -> bool:
         found = self._image.partition(*identity)

@@ -64,6 +64,7 @@ class ReplicaFetcher:
         self._to_subscribe: dict[TopicIdPartition, None] = {}
         self._to_unsubscribe: list[int] = []
         self._to_ack: dict[TopicIdPartition, None] = {}
+        self._introduce = False
         self._appended_bytes = 0
         self._told_appended_bytes = 0
         self._wake = asyncio.Event()
@@ -100,6 +101,12 @@ class ReplicaFetcher:
             self._to_ack[identity] = None
             self._wake.set()
 
+    def introduce_again(self) -> None:
+        """This broker has registered anew: the leader must know the new epoch, or would never let it join (KIP-903)."""
+        self._introduce = True
+        for identity in self._following:
+            self._subscribe_soon(identity)
+
     async def run(self) -> None:
         """Keep a stream to the leader for ever, with growing pauses while it cannot be had."""
         pause_s = RECONNECT_MIN_S
@@ -114,10 +121,12 @@ class ReplicaFetcher:
                 reason = str(error)
             except msgspec.DecodeError as error:
                 reason = f"it sent garbage: {error}"
-            log.info("replication stream ended", leader=self._peer.node_id, reason=reason)
             self._forget_session()
             if loop.time() - began > 1.0:
                 pause_s = RECONNECT_MIN_S
+            # The first failure is news, the attempts that follow it are not.
+            tell = log.info if pause_s == RECONNECT_MIN_S else log.debug
+            tell("replication stream ended", leader=self._peer.node_id, reason=reason)
             await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
             pause_s = min(pause_s * 2, RECONNECT_MAX_S)
 
@@ -155,7 +164,8 @@ class ReplicaFetcher:
             appended = self._told_appended_bytes = self._appended_bytes
         if not (subscribe or unsubscribe or acks or appended):
             return None
-        return FollowerFrame(subscribe, unsubscribe, acks, appended)
+        epoch, self._introduce = self._broker_epoch() if self._introduce else -1, False
+        return FollowerFrame(subscribe, unsubscribe, acks, appended, epoch)
 
     def _subscription(self, identity: TopicIdPartition) -> Subscribe:
         following = self._following[identity]
@@ -247,13 +257,14 @@ class ReplicaFetcher:
         ours = partition.log.end_offset_for_epoch(epoch)
         target = min(ours.end_offset, end_offset) if ours.epoch == epoch else ours.end_offset
         target = max(min(target, partition.log.log_end_offset), partition.log.log_start_offset)
-        log.info(
-            "truncating a replica to where it agrees with its leader",
-            partition=partition.name,
-            from_offset=partition.log.log_end_offset,
-            to_offset=target,
-            leader=self._peer.node_id,
-        )
+        if target < partition.log.log_end_offset:
+            log.info(
+                "truncating a replica to where it agrees with its leader",
+                partition=partition.name,
+                from_offset=partition.log.log_end_offset,
+                to_offset=target,
+                leader=self._peer.node_id,
+            )
         partition.truncate(target)
 
     def _subscribe_soon(self, identity: TopicIdPartition) -> None:

@@ -234,6 +234,11 @@ class ReplicaManager:
         for partition in self.led():
             self._proposals.consider_join(partition)
 
+    def registered_again(self) -> None:
+        """This broker has another epoch than before: leaders that it follows must hear of it."""
+        for fetcher in self._fetchers.values():
+            fetcher.introduce_again()
+
     def set_lag_time_max(self, lag_time_max_ms: int) -> None:
         """`replica.lag.time.max.ms`."""
         self._lag_time_max_ms = lag_time_max_ms

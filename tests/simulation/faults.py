@@ -12,9 +12,12 @@ KINDS = (
     *("crash", "power", "restart") * 3,
     *("power_all", "heal", "heal", "breaks"),
     *("full_disk", "room", "bad_disk", "bad_logs"),
+    *("slow", "slow"),
     *("cut", "cut_one_way", "isolate", "deafen", "mute"),
 )
 FATAL = ("crash", "power")
+SLOW_S = (0.0002, 0.12)
+NORMAL_S = (0.0002, 0.002)
 BREAK_CHANCE = 0.01
 # Instead of a node's number: who leads partition 0, or the metadata quorum, when the fault strikes.
 LEADER, CONTROLLER = 0, -1
@@ -30,6 +33,7 @@ class Fault:
     isolate: node is cut from all, mute: it is not heard, deafen: it hears nothing. heal: all ways are open.
     bad_disk: from now on no sync succeeds on node. bad_logs: none of a partition's log.
     full_disk: no room is left on node but for the metadata. room: there is room again, everywhere.
+    slow: everything takes up to SLOW_S on its way, or no longer.
     breaks: connections begin, or cease, to break by chance; that is what loss of messages looks like over TCP.
     """
 
@@ -81,10 +85,29 @@ def _strike_disk(cluster: SimCluster, fault: Fault) -> None:
                 each.disk.capacity = None
 
 
+def _strike_network(cluster: SimCluster, fault: Fault) -> None:
+    network = cluster.network
+    match fault.kind:
+        case "cut" | "cut_one_way":
+            network.cut_way(fault.node, fault.other)
+            if fault.kind == "cut":
+                network.cut_way(fault.other, fault.node)
+        case "isolate" | "mute" | "deafen":
+            _cut_from_all(cluster, fault)
+        case "heal":
+            network.heal()
+        case "slow":
+            network.delay_s = SLOW_S if network.delay_s != SLOW_S else NORMAL_S
+        case "breaks":
+            network.break_chance = 0.0 if network.break_chance else BREAK_CHANCE
+        case other:
+            raise AssertionError(f"no such fault: {other}")
+
+
 async def strike(cluster: SimCluster, fault: Fault) -> None:
     """One fault, now."""
     fault = replace(fault, node=_resolve(cluster, fault.node), other=_resolve(cluster, fault.other))
-    node, network = cluster.node(fault.node), cluster.network
+    node = cluster.node(fault.node)
     match fault.kind:
         case "crash" | "power":
             await node.crash(power_loss=fault.kind == "power")
@@ -97,20 +120,10 @@ async def strike(cluster: SimCluster, fault: Fault) -> None:
             cluster.start()
         case "restart":
             cluster.start()
-        case "cut" | "cut_one_way":
-            network.cut_way(fault.node, fault.other)
-            if fault.kind == "cut":
-                network.cut_way(fault.other, fault.node)
-        case "isolate" | "mute" | "deafen":
-            _cut_from_all(cluster, fault)
         case "bad_disk" | "bad_logs" | "full_disk" | "room":
             _strike_disk(cluster, fault)
-        case "heal":
-            network.heal()
-        case "breaks":
-            network.break_chance = 0.0 if network.break_chance else BREAK_CHANCE
-        case other:
-            raise AssertionError(f"no such fault: {other}")
+        case _:
+            _strike_network(cluster, fault)
 
 
 def _resolve(cluster: SimCluster, node: int) -> int:

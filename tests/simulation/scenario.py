@@ -11,7 +11,7 @@ from cluster.replication.partition import Partition, TopicIdPartition
 from cluster.replication.partition_state import LeaderState
 from storage.record_stream import decode_batches
 from tests.simulation.cluster import TOPIC, SimCluster, until
-from tests.simulation.faults import Fault, random_faults, suffer
+from tests.simulation.faults import NORMAL_S, Fault, random_faults, suffer
 from tests.simulation.invariants import Watcher
 from tests.simulation.workload import History, create_topic, produce, read
 
@@ -80,6 +80,7 @@ async def peace(cluster: SimCluster, partitions: int) -> None:
 async def well(cluster: SimCluster) -> None:
     """Network and disks work again, all nodes are up; who had a bad disk has had its machine restarted."""
     cluster.network.break_chance = 0.0
+    cluster.network.delay_s = NORMAL_S
     cluster.network.heal()
     for node in cluster.nodes:
         node.disk.capacity = None

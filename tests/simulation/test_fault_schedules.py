@@ -8,10 +8,11 @@ from cluster.broker import Broker
 from cluster.errors import NotLeaderError
 from cluster.handlers.fetch import FetchFrom
 from cluster.handlers.produce import ACKS_ALL, ACKS_LEADER, PartitionBatches, ProduceHandler
+from cluster.replication.disk_guard import RESERVE_BYTES
 from kraft.metadata.records import ConfigResource, ResourceType
 from kraft.metadata.replies import ConfigsAltered
 from kraft.metadata.requests import AlterConfigs, ConfigChange
-from storage.errors import OttlaError
+from storage.errors import DiskFullError, OttlaError
 from storage.records import BatchBuilder
 from tests.simulation.cluster import TOPIC, SimCluster, until
 from tests.simulation.faults import CONTROLLER, LEADER, Fault, leader_id
@@ -84,6 +85,14 @@ SCHEDULES = {
         Fault(3.0, "room"),
     ],
     "rolling restarts": rolls(8),
+    "everything is slow while leaders move": [
+        Fault(0.1, "slow"),
+        Fault(0.8, "power", LEADER),
+        Fault(1.6, "restart"),
+        Fault(2.6, "crash", LEADER),
+        Fault(3.2, "restart"),
+        Fault(4.2, "power", LEADER),
+    ],
     "connections break while leaders move": [Fault(0.1, "breaks"), *rolls(6)],
 }
 
@@ -155,6 +164,67 @@ def test_a_leader_cut_from_the_others_never_acknowledges_again() -> None:
         new = cluster.node(new_id or 0).broker
         assert new is not None
         await produce(new, ACKS_ALL, 1.0)
+        await cluster.stop()
+
+    simulate(run())
+
+
+def test_a_leader_whose_log_cannot_be_synced_is_replaced_and_comes_back_after_a_restart() -> None:
+    """S1, KAFKA-10778: it asks to be fenced, so that others lead; what it acknowledged is with them."""
+
+    async def run() -> None:
+        cluster = await start(2)
+        old_id = leader_id(cluster)
+        assert old_id is not None
+        node = cluster.node(old_id)
+        assert node.broker is not None
+        await produce(node.broker, ACKS_ALL, 1.0)
+        node.disk.failing = f"{TOPIC}-"
+        with pytest.raises(NotLeaderError):
+            await produce(node.broker, ACKS_ALL, 1.0)
+        await until(lambda: leader_id(cluster) not in (None, old_id), 2.0, "another leader")
+        await asyncio.sleep(0.1)
+        new = cluster.node(leader_id(cluster) or 0).broker
+        assert new is not None
+        await produce(new, ACKS_ALL, 1.0)
+        assert new.fetch.read(FetchFrom(TOPIC, 0, 0, -1, 1 << 20), 1 << 20).high_watermark >= 2
+        assert new.image.brokers[old_id].fenced, "until the operator restarts it"
+        await node.crash(power_loss=True)
+        node.disk.failing = None
+        node.start()
+        await until(lambda: len(new_isr(cluster)) == 3, 10.0, "a full ISR")
+        await cluster.stop()
+
+    simulate(run())
+
+
+def new_isr(cluster: SimCluster) -> tuple[int, ...]:
+    found = cluster.brokers()[0].image.partition(TOPIC, 0)
+    return found.isr if found is not None else ()
+
+
+def test_a_leader_with_a_full_disk_refuses_reads_on_and_recovers() -> None:
+    """S7: before anything is appended, with an error that clients try again on, without a restart."""
+
+    async def run() -> None:
+        cluster = await start(3)
+        node = cluster.node(leader_id(cluster) or 0)
+        broker = node.broker
+        assert broker is not None
+        await produce(broker, ACKS_ALL, 1.0)
+        node.disk.capacity = node.disk.used_bytes() + RESERVE_BYTES // 2
+        await asyncio.sleep(1.0)
+        end = broker.partition(TOPIC, 0).log.log_end_offset
+        with pytest.raises(DiskFullError) as raised:
+            await produce(broker, ACKS_ALL, 1.0)
+        assert raised.value.retriable
+        assert broker.partition(TOPIC, 0).log.log_end_offset == end
+        found = broker.fetch.read(FetchFrom(TOPIC, 0, 0, -1, 1 << 20), 1 << 20)
+        assert found.next_offset == 1
+        await _retain(cluster, 7_200_000)
+        node.disk.capacity = None
+        await asyncio.sleep(1.0)
+        await produce(broker, ACKS_ALL, 1.0)
         await cluster.stop()
 
     simulate(run())

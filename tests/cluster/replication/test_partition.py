@@ -58,6 +58,13 @@ def test_epochs_are_compared_as_kip_320_says() -> None:
         partition.check_epoch(6)
 
 
+def test_a_leader_epoch_is_in_the_log_before_its_first_record() -> None:
+    """KIP-101: a follower that asks for it must not be told of an older one."""
+    partition = replica(1)
+    lead(partition, 3)
+    assert partition.log.latest_epoch == 3
+
+
 def test_a_waiter_is_done_when_leader_and_follower_are_durable() -> None:
     async def run() -> None:
         partition = replica(1)

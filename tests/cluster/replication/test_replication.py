@@ -37,11 +37,12 @@ class Pair:
     def __init__(self, leaders: list[Partition], followers: list[Partition]) -> None:
         self.leaders, self.followers = leaders, followers
         self.streams = 0
+        self.broker_epoch = 20
         self.pipes: tuple[Pipe, Pipe] | None = None
         self.fetcher = ReplicaFetcher(
             self,  # type: ignore[arg-type]
             Peer(1, "node1:9190"),
-            lambda: 20,
+            lambda: self.broker_epoch,
             self._flush,
             lambda: NOW_MS,
             random.Random(1),
@@ -91,6 +92,28 @@ class Pair:
             )
 
         await until(same, 10.0, "equal logs")
+
+
+def test_a_broker_that_registers_again_is_known_by_its_new_epoch() -> None:
+    """KIP-903: else the controller would refuse it as ISR member for as long as the stream lives."""
+
+    async def run() -> None:
+        pair = Pair([replica(1)], [replica(2)])
+        state = lead(pair.leaders[0], 1)
+
+        async def work() -> None:
+            append(pair.leaders[0], b"a")
+            await pair.equal()
+            assert state.followers[2].broker_epoch == 20
+            pair.broker_epoch = 21
+            pair.fetcher.introduce_again()
+            await until(lambda: state.followers[2].broker_epoch == 21, 1.0, "the new epoch")
+            assert state.followers[2].end_offset == 1
+            assert pair.streams == 1
+
+        await pair.run(work)
+
+    simulate(run())
 
 
 def test_what_the_leader_appends_arrives_and_is_committed() -> None:
