@@ -62,7 +62,7 @@ def _end(error: BaseException) -> NoReturn:
     if isinstance(error, grpc.aio.AioRpcError):
         fail(error.details() or error.code().name)
     if isinstance(error, OttlaError | OSError):
-        fail(str(error))
+        fail(str(error) or type(error).__name__)
     raise error
 
 
