@@ -183,7 +183,7 @@ def show(figures: Sequence[Figure]) -> None:
 def main() -> None:
     """Measure all, or what is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ("idle", "throughput", "latency", "failover", "partitions")
+    names = ("idle", "latency", "throughput", "failover", "partitions")
     parser.add_argument("only", nargs="*", help=f"of {', '.join(names)}; by default all")
     parser.add_argument("--rounds", type=int, default=20, help="deaths of each kind")
     parser.add_argument("--json", action="store_true")

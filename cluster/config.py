@@ -66,7 +66,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
     broker_heartbeat_interval_ms: Annotated[
         int,
         Meta(ge=10, description="How often a broker renews its lease with the active controller."),
-    ] = 450
+    ] = 550
     broker_session_timeout_ms: Annotated[
         int,
         Meta(
@@ -89,7 +89,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
             ge=10,
             description="How often the quorum's leader is heard of when there is nothing to say.",
         ),
-    ] = 250
+    ] = 300
     metadata_log_max_record_bytes_between_snapshots: Annotated[
         int,
         Meta(

@@ -256,16 +256,15 @@ class RealDisk:
         futures = [loop.run_in_executor(self._threads, job) for job in jobs]
         if not futures:
             return
-        waiting = asyncio.gather(*futures, return_exceptions=True)
         try:
-            results = await asyncio.shield(waiting)
+            # Not gather and shield: each of them costs a turn of the loop, and this is the way of every acknowledgement.
+            await asyncio.wait(futures)
         except asyncio.CancelledError:
             # The descriptors are in use until the threads are done.
-            await waiting
+            await asyncio.wait(futures)
             raise
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        for future in futures:
+            future.result()
 
     async def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable. Raises OSError."""
