@@ -257,7 +257,7 @@ class RealDisk:
         if not futures:
             return
         try:
-            # Not gather and shield: each of them costs a turn of the loop, and this is the way of every acknowledgement.
+            # Not gather and shield: each costs a turn of the loop, and this is the way of every acknowledgement.
             await asyncio.wait(futures)
         except asyncio.CancelledError:
             # The descriptors are in use until the threads are done.
