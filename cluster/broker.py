@@ -37,6 +37,7 @@ from kraft.driver import Listeners, RaftDriver
 from kraft.metadata import records
 from kraft.metadata.broker_leases import BrokerLeases
 from kraft.metadata.controller import Controller
+from kraft.metadata.effective_config import ignored_static
 from kraft.metadata.image import MetadataImage
 from kraft.metadata.requests import RegisterBrokerRequest
 from kraft.quorum_controller import Quorum, QuorumController
@@ -288,6 +289,12 @@ class Broker:
             await self.lease.registered.wait()
             await self.controller.applied(self.lease.broker_epoch)
             await self._directory.set_cluster_id(self.image.cluster_id)
+            for key in ignored_static(self.image, self.config.static):
+                log.warning(
+                    "setting without effect: the cluster has its own, decided at its foundation or since",
+                    key=key,
+                    here=self.config.static[key],
+                )
             self._follower.begin()
 
     async def _join(self) -> None:

@@ -38,7 +38,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
     process_roles: Annotated[
         str,
         Meta(
-            pattern=r"^(broker|controller|broker,controller|controller,broker)$",
+            pattern=r"^(broker|broker,controller|controller,broker)$",
             description="`broker,controller`: votes in the metadata quorum and serves partitions. `broker`: follows "
             "the metadata log without a vote.",
         ),
