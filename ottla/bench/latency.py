@@ -60,18 +60,19 @@ async def _steadily(
     seconds: float,
     progress: Progress,
 ) -> Latencies:
-    """Open loop: a slow answer does not hold back the next record, so that it is not hidden."""
+    """Open loop: a slow answer does not hold back the next record, so that it is not hidden. A record's clock starts when
+    it is handed over: the loop's timers are a millisecond coarse, and that is not the cluster's.
+    """
     latencies = Latencies()
 
-    async def one(due_s: float) -> None:
+    async def one(handed_s: float) -> None:
         await send()  # type: ignore[misc]
-        latencies.add(time.perf_counter() - due_s)
+        latencies.add(time.perf_counter() - handed_s)
         progress(1)
 
     began_s = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for number in range(int(rate * seconds)):
-            due_s = began_s + number / rate
-            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            tasks.create_task(one(due_s))
+            await asyncio.sleep(max(0.0, began_s + number / rate - time.perf_counter()))
+            tasks.create_task(one(time.perf_counter()))
     return latencies
