@@ -60,8 +60,9 @@ async def _steadily(
     seconds: float,
     progress: Progress,
 ) -> Latencies:
-    """Open loop: a slow answer does not hold back the next record, so that it is not hidden. A record's clock starts when
-    it is handed over: the loop's timers are a millisecond coarse, and that is not the cluster's.
+    """Open loop: a slow answer does not hold back the next record, so that it is not hidden.
+
+    A record's clock starts when it is handed over: the loop's timers are coarse, and that is not the cluster's.
     """
     latencies = Latencies()
 
