@@ -20,6 +20,7 @@ from cluster.peers.network import (
     check_greeting,
 )
 from cluster.ports import bind_grpc
+from cluster.together import cancelled_by_us
 
 SERVICE = "ottla.peer.v1.PeerService"
 MAX_FRAME_BYTES = 16 << 20
@@ -76,6 +77,10 @@ class GrpcPeerNetwork:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
                 await self._discard(peer)
             raise _translate(peer, error) from None
+        except asyncio.CancelledError:
+            if cancelled_by_us():
+                raise
+            raise _closed(peer) from None
         assert isinstance(reply, bytes)
         return reply
 
@@ -154,6 +159,10 @@ async def _connected(peer: Peer, call: "grpc.aio.StreamStreamCall[bytes, bytes]"
         ) from None
     except grpc.aio.AioRpcError as error:
         raise _translate(peer, error) from None
+    except asyncio.CancelledError:
+        if cancelled_by_us():
+            raise
+        raise _closed(peer) from None
 
 
 class _ClientStream:
@@ -172,12 +181,20 @@ class _ClientStream:
             raise _translate(self._peer, error) from None
         except asyncio.InvalidStateError:
             raise PeerGoneError(f"the stream to node {self._peer.node_id} has ended") from None
+        except asyncio.CancelledError:
+            if cancelled_by_us():
+                raise
+            raise _closed(self._peer) from None
 
     async def receive(self) -> bytes:
         try:
             frame = await self._call.read()
         except grpc.aio.AioRpcError as error:
             raise _translate(self._peer, error) from None
+        except asyncio.CancelledError:
+            if cancelled_by_us():
+                raise
+            raise _closed(self._peer) from None
         if not isinstance(frame, bytes):
             raise PeerGoneError(f"node {self._peer.node_id} ended the stream")
         return frame
@@ -268,3 +285,8 @@ def _translate(peer: Peer, error: grpc.aio.AioRpcError) -> PeerGoneError | PeerR
     return PeerGoneError(
         f"node {peer.node_id} at {peer.address}: {error.code().name} {error.details()}"
     )
+
+
+def _closed(peer: Peer) -> PeerGoneError:
+    """A failure of one call closes the channel, and with it every other call to that peer."""
+    return PeerGoneError(f"the connection to node {peer.node_id} at {peer.address} was closed")
