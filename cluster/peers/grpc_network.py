@@ -68,14 +68,15 @@ class GrpcPeerNetwork:
 
     async def call(self, peer: Peer, method: str, request: bytes, timeout_s: float) -> bytes:
         """One request, one reply. Raises PeerGoneError, PeerRefusedError."""
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel(peer).unary_unary(
+        channel = self._channel(peer)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
             f"/{SERVICE}/{method}"
         )
         try:
             reply = await call(request, timeout=timeout_s, metadata=self._metadata(peer))
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
-                await self._discard(peer)
+                await self._discard(peer, channel)
             raise _translate(peer, error) from None
         except asyncio.CancelledError:
             if cancelled_by_us():
@@ -87,15 +88,16 @@ class GrpcPeerNetwork:
     @asynccontextmanager
     async def open_stream(self, peer: Peer, method: str) -> AsyncIterator[PeerStream]:
         """A stream that lives as long as the context. Raises PeerGoneError, PeerRefusedError."""
-        method_call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel(
-            peer
-        ).stream_stream(f"/{SERVICE}/Stream{method}")
+        channel = self._channel(peer)
+        method_call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            f"/{SERVICE}/Stream{method}"
+        )
         call = method_call(metadata=self._metadata(peer))
         try:
             await _connected(peer, call)
             yield _ClientStream(peer, call)
         except PeerGoneError:
-            await self._discard(peer)
+            await self._discard(peer, channel)
             raise
         finally:
             call.cancel()
@@ -132,13 +134,13 @@ class GrpcPeerNetwork:
             self._channels[peer.address] = channel
         return channel
 
-    async def _discard(self, peer: Peer) -> None:
+    async def _discard(self, peer: Peer, failed: grpc.aio.Channel) -> None:
         """After a failure the next attempt gets a channel of its own: an old one may go on waiting for a name that did
-        not resolve while the peer's host was away.
+        not resolve while the peer's host was away. A newer channel that somebody else has opened since stays.
         """
-        channel = self._channels.pop(peer.address, None)
-        if channel is not None:
-            await channel.close()
+        if self._channels.get(peer.address) is failed:
+            del self._channels[peer.address]
+        await failed.close()
 
     def _metadata(self, peer: Peer) -> tuple[tuple[str, str], ...]:
         return (
