@@ -2,14 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from cluster.peers.network import Peer, PeerService, PeerStream, Probe
 from cluster.peers.raft_links import RaftLinks
 from tests.simulation.loop import simulate
 
 OPEN_LIMIT_S = 1.0
+
+
+class _NeverOpened(AbstractAsyncContextManager[PeerStream]):
+    async def __aenter__(self) -> PeerStream:
+        await asyncio.sleep(OPEN_LIMIT_S)
+        raise AssertionError("waited for the stream to the end")
+
+    async def __aexit__(self, *_: object) -> None:
+        raise NotImplementedError
 
 
 class _Dying:
@@ -24,11 +32,8 @@ class _Dying:
     async def call(self, peer: Peer, method: str, request: bytes, timeout_s: float) -> bytes:
         raise NotImplementedError
 
-    @asynccontextmanager
-    async def open_stream(self, peer: Peer, method: str) -> AsyncIterator[PeerStream]:
-        await asyncio.sleep(OPEN_LIMIT_S)
-        raise AssertionError(f"waited for {method} of node {peer.node_id} to the end")
-        yield
+    def open_stream(self, peer: Peer, method: str) -> AbstractAsyncContextManager[PeerStream]:
+        return _NeverOpened()
 
     async def probe(self, peer: Peer, timeout_s: float) -> Probe:
         self.probes += 1
