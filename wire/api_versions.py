@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from wire.api_keys import ApiKey
 
 MESSAGES: Mapping[int, tuple[int, int]] = {
-    ApiKey.PRODUCE: (3, 12),
+    ApiKey.PRODUCE: (3, 11),
     ApiKey.FETCH: (4, 17),
     ApiKey.LIST_OFFSETS: (1, 10),
     ApiKey.METADATA: (0, 13),
