@@ -47,3 +47,6 @@ MESSAGES: Mapping[int, tuple[int, int]] = {
     ApiKey.DESCRIBE_TOPIC_PARTITIONS: (0, 0),
 }
 """The versions whose bytes are understood, first and last: what `wire.messages` is generated for."""
+
+ADVERTISED: Mapping[int, tuple[int, int]] = {**MESSAGES, ApiKey.PRODUCE: (0, 11)}
+"""What ApiVersions says."""
