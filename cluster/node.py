@@ -20,7 +20,7 @@ from cluster.listeners.grpc_fetch import GrpcFetch
 from cluster.listeners.grpc_log import GrpcLog
 from cluster.listeners.grpc_produce import GrpcProduce
 from cluster.listeners.grpc_server import GrpcDoor
-from cluster.listeners.kafka.apis import dispatcher
+from cluster.listeners.kafka.apis import Services, dispatcher
 from cluster.listeners.kafka.server import KafkaDoor, KafkaLimits
 from cluster.peers.grpc_network import GrpcPeerNetwork
 from ottla.v1 import common_pb2
@@ -85,7 +85,7 @@ class Node:
                 await door.start(*_services(broker, door.endpoint))
                 log.info("listening", name=door.endpoint.name, address=door.endpoint.address)
             for kafka in doors.kafka:
-                tasks.create_task(kafka.run(dispatcher(broker, random.Random())))
+                tasks.create_task(kafka.run(dispatcher(_kafka_services(broker))))
                 log.info("listening", name=kafka.endpoint.name, address=kafka.endpoint.address)
             announcing = tasks.create_task(self._announce(broker, doors))
             stopping = tasks.create_task(self._drain(broker, doors))
@@ -136,6 +136,21 @@ def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin]:
     )
     admin = GrpcAdmin(listener, broker.node_id, broker.admin, broker.quorum, broker.delete_records)
     return log_service, admin
+
+
+def _kafka_services(broker: Broker) -> Services:
+    return Services(
+        produce=broker.produce,
+        fetch=broker.fetch,
+        offsets=broker.offsets,
+        delete_records=broker.delete_records,
+        admin=broker.admin,
+        quorum=broker.quorum,
+        producer_ids=broker.producer_ids,
+        image=lambda: broker.image,
+        partition=broker.partition,
+        rng=random.Random(),
+    )
 
 
 def _open_disk(config: NodeConfig) -> RealDisk:

@@ -1,8 +1,15 @@
 """The table: which requests are answered by what. Both the advertised versions and the documentation follow from it."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import random
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
+from cluster.handlers.admin import AdminHandler, ProducerIds
+from cluster.handlers.delete_records import DeleteRecordsHandler
+from cluster.handlers.fetch import FetchHandler
+from cluster.handlers.offsets import OffsetsHandler
+from cluster.handlers.produce import ProduceHandler
+from cluster.handlers.quorum import QuorumHandler
 from cluster.listeners.kafka.dispatcher import Dispatcher
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.fetch_sessions import FetchSessions
@@ -12,6 +19,8 @@ from cluster.listeners.kafka.produce import KafkaProduce
 from cluster.listeners.kafka.producers import KafkaProducers
 from cluster.listeners.kafka.request import Api, api
 from cluster.listeners.kafka.topics import KafkaTopics
+from cluster.replication.partition import Partition
+from kraft.metadata.image import MetadataImage
 from wire.messages.create_partitions import CreatePartitionsRequest
 from wire.messages.create_topics import CreateTopicsRequest
 from wire.messages.delete_records import DeleteRecordsRequest
@@ -21,24 +30,34 @@ from wire.messages.list_offsets import ListOffsetsRequest
 from wire.messages.metadata import MetadataRequest
 from wire.messages.offset_for_leader_epoch import OffsetForLeaderEpochRequest
 
-if TYPE_CHECKING:
-    import random
 
-    from cluster.broker import Broker
+class Services(NamedTuple):
+    """What a broker offers to this door. image: its newest metadata; partition: a replica that it may serve."""
+
+    produce: ProduceHandler
+    fetch: FetchHandler
+    offsets: OffsetsHandler
+    delete_records: DeleteRecordsHandler
+    admin: AdminHandler
+    quorum: QuorumHandler
+    producer_ids: ProducerIds
+    image: Callable[[], MetadataImage]
+    partition: Callable[[str, int], Partition]
+    rng: random.Random
 
 
-def dispatcher(broker: "Broker", rng: "random.Random") -> Dispatcher:
+def dispatcher(services: Services) -> Dispatcher:
     """Everything a broker answers over the Kafka protocol."""
-    produce = KafkaProduce(broker.produce, lambda: broker.image)
-    fetch = KafkaFetch(broker.fetch, FetchSessions(rng), lambda: broker.image)
-    return Dispatcher(produce, fetch, _apis(broker))
+    produce = KafkaProduce(services.produce, services.image)
+    fetch = KafkaFetch(services.fetch, FetchSessions(services.rng), services.image)
+    return Dispatcher(produce, fetch, _apis(services))
 
 
-def _apis(broker: "Broker") -> Mapping[int, Api]:
-    metadata = KafkaMetadata(broker.admin, broker.quorum.leader_id)
-    offsets = KafkaOffsets(broker.offsets, broker.delete_records, broker.partition)
-    topics = KafkaTopics(broker.admin)
-    producers = KafkaProducers(broker.producer_ids)
+def _apis(services: Services) -> Mapping[int, Api]:
+    metadata = KafkaMetadata(services.admin, services.quorum.leader_id)
+    offsets = KafkaOffsets(services.offsets, services.delete_records, services.partition)
+    topics = KafkaTopics(services.admin)
+    producers = KafkaProducers(services.producer_ids)
     return dict(
         (
             api(MetadataRequest, metadata.answer),
