@@ -147,6 +147,8 @@ def _kafka_services(broker: Broker) -> Services:
         admin=broker.admin,
         quorum=broker.quorum,
         producer_ids=broker.producer_ids,
+        groups=broker.groups,
+        group_location=broker.group_location,
         image=lambda: broker.image,
         partition=broker.partition,
         rng=random.Random(),

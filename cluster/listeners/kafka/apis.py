@@ -7,12 +7,17 @@ from typing import NamedTuple
 from cluster.handlers.admin import AdminHandler, ProducerIds
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.handlers.fetch import FetchHandler
+from cluster.handlers.group_location import GroupLocation
+from cluster.handlers.groups import GroupHandler
 from cluster.handlers.offsets import OffsetsHandler
 from cluster.handlers.produce import ProduceHandler
 from cluster.handlers.quorum import QuorumHandler
 from cluster.listeners.kafka.dispatcher import Dispatcher
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.fetch_sessions import FetchSessions
+from cluster.listeners.kafka.group_admin import KafkaGroupAdmin
+from cluster.listeners.kafka.group_offsets import KafkaGroupOffsets
+from cluster.listeners.kafka.groups import KafkaGroups
 from cluster.listeners.kafka.metadata import KafkaMetadata
 from cluster.listeners.kafka.offsets import KafkaOffsets
 from cluster.listeners.kafka.produce import KafkaProduce
@@ -23,12 +28,23 @@ from cluster.replication.partition import Partition
 from kraft.metadata.image import MetadataImage
 from wire.messages.create_partitions import CreatePartitionsRequest
 from wire.messages.create_topics import CreateTopicsRequest
+from wire.messages.delete_groups import DeleteGroupsRequest
 from wire.messages.delete_records import DeleteRecordsRequest
 from wire.messages.delete_topics import DeleteTopicsRequest
+from wire.messages.describe_groups import DescribeGroupsRequest
+from wire.messages.find_coordinator import FindCoordinatorRequest
+from wire.messages.heartbeat import HeartbeatRequest
 from wire.messages.init_producer_id import InitProducerIdRequest
+from wire.messages.join_group import JoinGroupRequest
+from wire.messages.leave_group import LeaveGroupRequest
+from wire.messages.list_groups import ListGroupsRequest
 from wire.messages.list_offsets import ListOffsetsRequest
 from wire.messages.metadata import MetadataRequest
+from wire.messages.offset_commit import OffsetCommitRequest
+from wire.messages.offset_delete import OffsetDeleteRequest
+from wire.messages.offset_fetch import OffsetFetchRequest
 from wire.messages.offset_for_leader_epoch import OffsetForLeaderEpochRequest
+from wire.messages.sync_group import SyncGroupRequest
 
 
 class Services(NamedTuple):
@@ -41,6 +57,8 @@ class Services(NamedTuple):
     admin: AdminHandler
     quorum: QuorumHandler
     producer_ids: ProducerIds
+    groups: GroupHandler
+    group_location: GroupLocation
     image: Callable[[], MetadataImage]
     partition: Callable[[str, int], Partition]
     rng: random.Random
@@ -58,8 +76,22 @@ def _apis(services: Services) -> Mapping[int, Api]:
     offsets = KafkaOffsets(services.offsets, services.delete_records, services.partition)
     topics = KafkaTopics(services.admin)
     producers = KafkaProducers(services.producer_ids)
+    groups = KafkaGroups(services.groups)
+    group_offsets = KafkaGroupOffsets(services.groups, services.image)
+    group_admin = KafkaGroupAdmin(services.groups, services.group_location, services.image)
     return dict(
         (
+            api(FindCoordinatorRequest, group_admin.find),
+            api(DescribeGroupsRequest, group_admin.describe),
+            api(ListGroupsRequest, group_admin.list_all),
+            api(DeleteGroupsRequest, group_admin.delete),
+            api(JoinGroupRequest, groups.join),
+            api(SyncGroupRequest, groups.sync),
+            api(HeartbeatRequest, groups.heartbeat),
+            api(LeaveGroupRequest, groups.leave),
+            api(OffsetCommitRequest, group_offsets.commit),
+            api(OffsetFetchRequest, group_offsets.fetch),
+            api(OffsetDeleteRequest, group_offsets.delete),
             api(MetadataRequest, metadata.answer),
             api(ListOffsetsRequest, offsets.list_offsets),
             api(OffsetForLeaderEpochRequest, offsets.for_leader_epoch),
