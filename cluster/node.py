@@ -66,7 +66,7 @@ class Node:
             environment = Environment(disk, network, random.Random(), _wall_ms)
             broker = self._broker = await Broker.open(config, environment, told)
             try:
-                await self._live(broker, doors)
+                await self._live(broker, doors, _kafka_services(broker, environment, told))
             finally:
                 for door in doors.grpc:
                     await door.close()
@@ -78,14 +78,14 @@ class Node:
         """Ask for a controlled shutdown."""
         self._stop_asked.set()
 
-    async def _live(self, broker: Broker, doors: Doors) -> None:
+    async def _live(self, broker: Broker, doors: Doors, services: Services) -> None:
         async with asyncio.TaskGroup() as tasks:
             living = tasks.create_task(broker.run())
             for door in doors.grpc:
                 await door.start(*_services(broker, door.endpoint))
                 log.info("listening", name=door.endpoint.name, address=door.endpoint.address)
             for kafka in doors.kafka:
-                tasks.create_task(kafka.run(dispatcher(_kafka_services(broker))))
+                tasks.create_task(kafka.run(dispatcher(services)))
                 log.info("listening", name=kafka.endpoint.name, address=kafka.endpoint.address)
             announcing = tasks.create_task(self._announce(broker, doors))
             stopping = tasks.create_task(self._drain(broker, doors))
@@ -138,7 +138,9 @@ def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin]:
     return log_service, admin
 
 
-def _kafka_services(broker: Broker) -> Services:
+def _kafka_services(
+    broker: Broker, environment: Environment, told: dict[str, Endpoint]
+) -> Services:
     return Services(
         produce=broker.produce,
         fetch=broker.fetch,
@@ -151,7 +153,11 @@ def _kafka_services(broker: Broker) -> Services:
         group_location=broker.group_location,
         image=lambda: broker.image,
         partition=broker.partition,
-        rng=random.Random(),
+        rng=environment.rng,
+        replicas=broker.replicas.partitions,
+        config=broker.config,
+        advertised=told,
+        free_bytes=environment.disk.free_bytes,
     )
 
 
