@@ -42,10 +42,12 @@ class KafkaMetadata:
 
     async def answer(self, client: Client, request: MetadataRequest) -> MetadataResponse:
         """For all topics, or for those that are asked for."""
+        # The picture from before: a topic that is made now is there for the next request, as with Kafka. Its leaders
+        # may need a moment to know that they lead, and a producer with acks=0 would lose what it sends meanwhile.
         image = self._admin.image()
         wanted = request.topics
         if wanted is not None and request.allow_auto_topic_creation:
-            image = await self._create_missing([each.name for each in wanted if each.name])
+            await self._create_missing(image, [each.name for each in wanted if each.name])
         everything = wanted is None or (client.api_version == 0 and not wanted)
         topics = (
             [_topic(image, each) for each in image.topics_by_name.values()]
@@ -77,19 +79,17 @@ class KafkaMetadata:
         found = self._controller_id()
         return found if found in alive else min(alive, default=-1)
 
-    async def _create_missing(self, names: Iterable[str]) -> MetadataImage:
+    async def _create_missing(self, image: MetadataImage, names: Iterable[str]) -> None:
         """`auto.create.topics.enable`: what is not there is made, with the cluster's defaults."""
-        image = self._admin.image()
         missing = sorted({name for name in names if name not in image.topics_by_name})
         missing = [name for name in missing if _is_valid(name)][:AUTO_CREATE_MAX]
         if not missing or not broker_value(floors(image), "auto.create.topics.enable"):
-            return image
+            return
         wanted = CreateTopics(topics=tuple(NewTopic(name=name) for name in missing))
         try:
             await self._admin.change(wanted, AUTO_CREATE_S)
         except OttlaError as error:
             log.warning("topics not created", topics=missing, reason=str(error))
-        return self._admin.image()
 
 
 def _is_valid(name: str) -> bool:
