@@ -50,7 +50,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
     """Holds no buffer and no queue while it is idle."""
 
     __slots__ = (
-        "_busy", "_door", "_frames", "_inbox", "_paused", "_slots", "_transport", "_write_paused",
+        "_busy", "_door", "_frames", "_inbox", "_paused", "_pumping", "_slots", "_transport", "_write_paused",
         "active_s", "client_id", "host",
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._inbox: deque[memoryview] | None = None
         self._slots: deque[Slot] | None = None
-        self._busy = self._paused = self._write_paused = False
+        self._busy = self._paused = self._pumping = self._write_paused = False
         self.active_s = 0.0
         self.host = ""
         self.client_id = ""
@@ -134,7 +134,13 @@ class KafkaConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def answered(self) -> None:
-        """An answer is there; send all whose turn it is."""
+        """An answer is there. While requests are being begun, all answers that came at once are sent together."""
+        if not self._pumping:
+            self._send()
+            self._pump()
+
+    def _send(self) -> None:
+        """Send every answer whose turn it is."""
         slots = self._slots
         pieces: list[Buffer] = []
         while slots and slots[0].pieces is not None:
@@ -146,10 +152,21 @@ class KafkaConnection(asyncio.BufferedProtocol):
             self._slots = None
         if pieces and self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(pieces)
-        self._pump()
 
     def _pump(self) -> None:
         """Begin what may begin, and read no further than can be worked on."""
+        self._pumping = True
+        try:
+            while self._inbox and self._may_begin():
+                self._begin_some()
+                self._send()
+        finally:
+            self._pumping = False
+        self._throttle(bool(self._inbox))
+        if not self._inbox:
+            self._inbox = None
+
+    def _begin_some(self) -> None:
         inbox = self._inbox
         while inbox and self._may_begin():
             frame = inbox.popleft()
@@ -158,9 +175,6 @@ class KafkaConnection(asyncio.BufferedProtocol):
             except WireError as error:
                 self.refuse(str(error))
                 inbox.clear()
-        self._throttle(bool(inbox))
-        if not inbox:
-            self._inbox = None
 
     def _may_begin(self) -> bool:
         in_flight = len(self._slots) if self._slots else 0
