@@ -40,11 +40,12 @@ class Dispatcher:
         if flexible is None:
             raise UnsupportedVersionError(f"a request with the API key {key}")
         first, last = _UNDERSTOOD[key]
-        if not first <= version <= last and key != ApiKey.API_VERSIONS:
+        known = first <= version <= last
+        if not known and key != ApiKey.API_VERSIONS:
             raise UnsupportedVersionError(
                 f"{ApiKey(key).name} version {version}; versions {first} to {last} are spoken"
             )
-        return decode_request_header(frame, flexible=version >= flexible)
+        return decode_request_header(frame, flexible=known and version >= flexible)
 
     async def serve(
         self, client: Client, header: RequestHeader, frame: memoryview
