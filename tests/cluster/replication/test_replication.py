@@ -11,9 +11,16 @@ import pytest
 from cluster.peers.network import Peer, PeerGoneError, PeerStream
 from cluster.replication import frames
 from cluster.replication.disk_guard import DiskGuard
-from cluster.replication.frames import FollowerFrame, Subscribe, decode_leader_frame, encode
+from cluster.replication.frames import (
+    Ack,
+    FollowerFrame,
+    Subscribe,
+    decode_leader_frame,
+    encode,
+)
 from cluster.replication.leader_session import LeaderSession
 from cluster.replication.partition import Partition
+from cluster.replication.partition_state import LeaderState
 from cluster.replication.replica_fetcher import ReplicaFetcher
 from storage.errors import ErrorCode
 from tests.cluster.replication.replicas import (
@@ -167,6 +174,18 @@ def test_not_a_record_more_than_needed_is_cut() -> None:
     assert follower.log.log_end_offset == 2
 
 
+def test_of_an_epoch_that_only_the_leader_knows_nothing_is_kept() -> None:
+    """KIP-279: its end says where the leader went on; ours, of the epoch before, where we left it."""
+    follower = replica(2)
+    for epoch, value in ((0, b"a"), (2, b"b"), (2, b"c")):
+        lead(follower, epoch, node_id=2)
+        append(follower, value)
+    follower.become_follower(1, 3)
+    pair = Pair([], [])
+    pair.fetcher._truncate(follower, 1, 2)
+    assert follower.log.log_end_offset == 1
+
+
 def test_logs_that_parted_twice_find_their_common_part() -> None:
     """KIP-279: the leader's largest epoch not above the follower's, again and again."""
 
@@ -258,6 +277,24 @@ def test_a_frame_that_could_not_be_appended_leaves_no_hole() -> None:
     simulate(run())
 
 
+def test_whoever_catches_up_is_told_of() -> None:
+    """Joining the ISR begins here."""
+
+    async def run() -> None:
+        leader = replica(1)
+        lead(leader, 1)
+        told: list[Partition] = []
+        there, here = pipes()
+        session = LeaderSession(there, lambda _: leader, told.append, lambda: 0)
+        serving = asyncio.get_running_loop().create_task(session.run())
+        await here.send(encode(FollowerFrame([subscription(1)], broker_epoch=20)))
+        await until(lambda: told == [leader], 1.0, "the word")
+        serving.cancel()
+        await asyncio.wait([serving])
+
+    simulate(run())
+
+
 def test_many_partitions_share_a_frame_and_all_arrive() -> None:
     async def run() -> None:
         count = 50
@@ -332,6 +369,66 @@ def test_a_subscription_must_name_the_leaders_own_epoch(
         await asyncio.wait([serving])
 
     simulate(run())
+
+
+async def _subscribed(work: "Callable[[LeaderState, Partition, Pipe], object]") -> None:
+    """A leader of epoch 1 with one record, which node 2 has not, subscribed and greeted; then `work`."""
+    leader = replica(1)
+    state = lead(leader, 1, min_isr=1)
+    append(leader, b"a")
+    there, here = pipes()
+    session = LeaderSession(there, lambda _: leader, lambda _: None, lambda: 0)
+    serving = asyncio.get_running_loop().create_task(session.run())
+    await here.send(encode(FollowerFrame([subscription(1)], broker_epoch=20)))
+    await here.receive()
+    result = work(state, leader, here)
+    if asyncio.iscoroutine(result):
+        await result
+    serving.cancel()
+    await asyncio.wait([serving])
+
+
+def test_only_what_a_follower_has_synced_counts() -> None:
+    """S5: neither what it has appended nor what it held, unsynced, when it subscribed."""
+
+    async def work(state: LeaderState, leader: Partition, here: Pipe) -> None:
+        await here.send(encode(FollowerFrame(acks=[Ack(1, 1, 0)])))
+        await asyncio.sleep(0.01)
+        assert leader.high_watermark == 0
+        again = Subscribe(2, TOPIC_ID, 0, 1, 1, 1, 0)
+        await here.send(encode(FollowerFrame(subscribe=[again])))
+        await asyncio.sleep(0.01)
+        assert (leader.high_watermark, state.followers[2].end_offset) == (0, 0)
+        await here.send(encode(FollowerFrame(acks=[Ack(2, 1, 1)])))
+        await asyncio.sleep(0.01)
+        assert leader.high_watermark == 1
+
+    simulate(_subscribed(work))
+
+
+def test_acks_of_the_last_epoch_do_not_count_in_this_one() -> None:
+    """KIP-320: since then the follower may have cut its log; it must subscribe in the new epoch first."""
+
+    async def work(_: LeaderState, leader: Partition, here: Pipe) -> None:
+        state = lead(leader, 2, min_isr=1)
+        await here.send(encode(FollowerFrame(acks=[Ack(1, 1, 1)])))
+        await asyncio.sleep(0.01)
+        assert (leader.high_watermark, state.followers[2].end_offset) == (0, -1)
+
+    simulate(_subscribed(work))
+
+
+def test_a_new_epoch_ends_the_subscriptions_of_the_last() -> None:
+    """KIP-320: whether the logs agree has not been asked in it."""
+
+    async def work(_: LeaderState, leader: Partition, here: Pipe) -> None:
+        lead(leader, 2, min_isr=1)
+        append(leader, b"b")
+        news = decode_leader_frame(await here.receive())
+        assert [each.error for each in news] == [ErrorCode.NOT_LEADER_OR_FOLLOWER]
+        assert not any(len(each.batches) for each in news)
+
+    simulate(_subscribed(work))
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff", b"\x92\x01\x02", bytes(1000)])
