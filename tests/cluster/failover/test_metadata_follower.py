@@ -13,8 +13,8 @@ from kraft.metadata.image import (
     TopicImage,
 )
 from kraft.metadata.records import ConfigResource, ResourceType
+from tests.cluster.replication.house import T0, House, led_by
 from tests.cluster.replication.replicas import TOPIC_ID, disk
-from tests.cluster.replication.test_replica_manager import T0, House, led_by
 from tests.simulation.cluster import until
 from tests.simulation.disk import SimDisk
 from tests.simulation.loop import simulate
