@@ -240,9 +240,7 @@ def test_a_dead_controller_is_replaced_before_any_timeout() -> None:
         await until(
             lambda: controller_id(cluster) not in (dead_id, None), timeout_s / 2, "a controller"
         )
-        await until(
-            lambda: witness.image.brokers[dead_id or 0].fenced, session_s / 2, "the fence"
-        )
+        await until(lambda: witness.image.brokers[dead_id or 0].fenced, session_s / 2, "the fence")
         assert loop.time() - died_s < session_s / 2
 
     run(work)
@@ -256,9 +254,7 @@ def test_a_dead_broker_is_fenced_before_its_session_is_over() -> None:
         controller = broker_of(cluster, controller_id(cluster))
         session_s = controller.config.broker_session_timeout_ms / 1000
         await cluster.node(node_id).crash(power_loss=False)
-        await until(
-            lambda: controller.image.brokers[node_id].fenced, session_s / 2, "the fence"
-        )
+        await until(lambda: controller.image.brokers[node_id].fenced, session_s / 2, "the fence")
 
     run(work)
 

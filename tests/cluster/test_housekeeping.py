@@ -13,7 +13,7 @@ from storage.log_config import LogConfig
 from storage.record_stream import decode_batches
 from tests.cluster.replication.replicas import flush, lead, replica
 from tests.simulation.loop import simulate
-from tests.storage.batches import NOW_MS, batch
+from tests.storage.batches import NOW_MS, batch, batches_of
 
 HOUR_MS = 3_600_000
 
@@ -58,6 +58,17 @@ def test_a_compacted_topic_keeps_the_newest_of_each_key() -> None:
     house, _ = keeper(partition)
     simulate(house.tidy())
     assert values(partition) == [b"6", b"7", b"8", b"9"], "the active segment is never compacted"
+
+
+@pytest.mark.parametrize("policy", ["delete", "compact"])
+def test_what_is_not_committed_is_left_alone(policy: str) -> None:
+    """I6: a follower may still need it, and the record that it stands for may be cut away again."""
+    partition = filled(cleanup_policy=policy, min_cleanable_dirty_ratio=0.0, retention_ms=HOUR_MS)
+    partition.role.high_watermark = 3
+    house, _ = keeper(partition, now_ms=NOW_MS + 2 * HOUR_MS)
+    simulate(house.tidy())
+    found = [base for base, _, _ in batches_of(partition.log)]
+    assert found[-7:] == [3, 4, 5, 6, 7, 8, 9]
 
 
 def test_closed_segments_are_settled_so_that_a_start_need_not_read_them() -> None:

@@ -41,9 +41,7 @@ def test_proposals_and_answers_come_through() -> None:
     controller = Controller()
     propose = isr_channel(1, controller, lambda: 11)  # type: ignore[arg-type]
     members = {1: -1, 2: 22}
-    wanted = [
-        IsrProposal(TopicIdPartition(topic_id, 0), 5, 7, members) for topic_id in (GOOD, BAD)
-    ]
+    wanted = [IsrProposal(TopicIdPartition(topic_id, 0), 5, 7, members) for topic_id in (GOOD, BAD)]
     assert simulate(propose(wanted)) == [
         IsrAnswer(TopicIdPartition(GOOD, 0), ErrorCode.NONE),
         IsrAnswer(TopicIdPartition(BAD, 0), ErrorCode.INELIGIBLE_REPLICA),

@@ -110,9 +110,7 @@ def test_what_is_assigned_elsewhere_or_deleted_leaves_disk_and_memory() -> None:
     elsewhere = PartitionRegistration(replicas=(2, 3), isr=(2, 3), leader=2, leader_epoch=2)
     for end in (image(elsewhere), image(None), image(led_by(2, 0), topic_id=NEW_ID)):
 
-        async def work(
-            follower: MetadataFollower, house: House, end: MetadataImage = end
-        ) -> None:
+        async def work(follower: MetadataFollower, house: House, end: MetadataImage = end) -> None:
             follower.publish(image(led_by(1, 1)))
             await until(lambda: leads(house), 1.0, "the role")
             follower.publish(end)

@@ -92,7 +92,9 @@ def test_what_was_appended_is_on_its_way_to_the_disk(acks: int) -> None:
     async def run() -> None:
         asked: list[Partition] = []
         partition = leading()
-        to = ProduceHandler(lambda _topic, _index: partition, asked.append, lambda: 0, lambda: NOW_MS)
+        to = ProduceHandler(
+            lambda _topic, _index: partition, asked.append, lambda: 0, lambda: NOW_MS
+        )
         send(to, batch(), acks)
         assert asked == [partition]
 

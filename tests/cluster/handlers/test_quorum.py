@@ -77,7 +77,9 @@ class Node:
 
     def serve(self, request: Join) -> ErrorCode | None:
         """What a peer that sends this is refused with."""
-        answer = msgspec.msgpack.decode(simulate(self.handler.serve(msgspec.msgpack.encode(request))))
+        answer = msgspec.msgpack.decode(
+            simulate(self.handler.serve(msgspec.msgpack.encode(request)))
+        )
         refusal = answer["refusal"]
         return None if refusal is None else ErrorCode(refusal["code"])
 

@@ -45,7 +45,11 @@ TABLE = {
 }
 KINDS = {
     kind.__name__: kind
-    for found in (vars(cluster.errors), vars(storage.errors), {"": VoterError, " ": ControllerUnavailableError})
+    for found in (
+        vars(cluster.errors),
+        vars(storage.errors),
+        {"": VoterError, " ": ControllerUnavailableError},
+    )
     for kind in found.values()
     if isinstance(kind, type) and issubclass(kind, OttlaError) and kind is not OttlaError
 }

@@ -165,9 +165,7 @@ def test_a_follower_acknowledges_what_is_synced_and_nothing_before() -> None:
         house.manager.follow(T0, led_by(2, 1))
         number = (await house.hears(2)).subscribe[0].subscription
         data = batch(leader_epoch=1)
-        await house.streams[2].send(
-            encode(LeaderFrame([PartitionData(number, 0, 0, bytes(data))]))
-        )
+        await house.streams[2].send(encode(LeaderFrame([PartitionData(number, 0, 0, bytes(data))])))
         durable = []
         while not durable or durable[-1] < 1:
             frame = await house.hears(2)
