@@ -42,7 +42,11 @@ def test_proposals_and_answers_come_through() -> None:
     propose = isr_channel(1, controller, lambda: 11)  # type: ignore[arg-type]
     members = {1: -1, 2: 22}
     wanted = [IsrProposal(TopicIdPartition(topic_id, 0), 5, 7, members) for topic_id in (GOOD, BAD)]
-    assert simulate(propose(wanted)) == [
+
+    async def ask() -> list[IsrAnswer]:
+        return await propose(wanted)
+
+    assert simulate(ask()) == [
         IsrAnswer(TopicIdPartition(GOOD, 0), ErrorCode.NONE),
         IsrAnswer(TopicIdPartition(BAD, 0), ErrorCode.INELIGIBLE_REPLICA),
     ]

@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tests.mutants.table import ROOT, Mutant, load
@@ -28,11 +29,11 @@ TEST_S = 60
 RUN_S = 240
 # pytest's exit code when tests were run and some failed; others mean that nothing was proved.
 FAILED = 1
-FIRST_FAILURE = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
+FAILURE = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 class Verdict(NamedTuple):
-    """caught: a test failed. by: which one, or what happened instead."""
+    """caught: every test that should notice failed. by: which ones did, or what happened instead."""
 
     mutant: Mutant
     caught: bool
@@ -118,11 +119,22 @@ def _try(mutant: Mutant, tree: Path) -> Verdict:
         except subprocess.TimeoutExpired:
             return Verdict(mutant, False, f"hung for {RUN_S} s", RUN_S)
     took_s = time.perf_counter() - began_s
-    first = FIRST_FAILURE.search(run.stdout)
-    if run.returncode == FAILED and first is not None:
-        return Verdict(mutant, True, first[1], took_s)
-    by = "survived" if run.returncode == 0 else f"pytest ended with {run.returncode}"
-    return Verdict(mutant, False, by, took_s)
+    if run.returncode not in (0, FAILED):
+        return Verdict(mutant, False, f"pytest ended with {run.returncode}", took_s)
+    failed = FAILURE.findall(run.stdout)
+    blind = [test for test in mutant.tests if not any(_is_of(each, test) for each in failed)]
+    if blind:
+        return Verdict(mutant, False, f"not noticed by {', '.join(map(_short, blind))}", took_s)
+    return Verdict(mutant, True, ", ".join(map(_short, mutant.tests)), took_s)
+
+
+def _is_of(failed: str, test: str) -> bool:
+    """Whether what failed is the test, one of its parameters, or in it when it is a file."""
+    return failed == test or failed.startswith((f"{test}[", f"{test}::"))
+
+
+def _short(test: str) -> str:
+    return test.rpartition("/")[2]
 
 
 @contextmanager
@@ -142,7 +154,7 @@ def _applied(mutant: Mutant, tree: Path) -> Iterator[None]:
 
 
 def _pytest(tree: Path, tests: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    flags = ["-x", "-q", "-p", "no:cacheprovider", "--timeout", str(TEST_S)]
+    flags = ["-q", "-p", "no:cacheprovider", "--timeout", str(TEST_S)]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *flags, *tests],
         cwd=tree,
@@ -154,14 +166,14 @@ def _pytest(tree: Path, tests: Sequence[str]) -> "subprocess.CompletedProcess[st
 
 
 def _table(verdicts: Sequence[Verdict]) -> Table:
-    table = Table("mutant", "row", "file", "verdict", "first test that failed", "s")
+    table = Table("mutant", "row", "file", "verdict", "noticed by", "s")
     for mutant, caught, by, took_s in verdicts:
         table.add_row(
             mutant.name,
             mutant.row,
             mutant.file,
             "caught" if caught else "SURVIVED",
-            by.rpartition("/")[2].replace("[", r"\["),
+            escape(by),
             f"{took_s:.1f}",
         )
     return table

@@ -10,7 +10,7 @@ TABLES = Path(__file__).parent
 
 
 class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`old`, which stands exactly once in `file`, becomes `new`; at least one of `tests` must fail then.
+    """`old`, which stands exactly once in `file`, becomes `new`; every one of `tests` must fail then.
 
     row: the bug that it comes from (KAFKA-..., a KIP, a section of a paper), or what is lost.
     """

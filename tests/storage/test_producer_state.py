@@ -221,6 +221,19 @@ def test_a_follower_knows_the_producers_as_its_leader_does() -> None:
     assert follower.append_as_leader(again, 2, NOW_MS).duplicate
 
 
+def test_what_is_cut_away_was_never_sent() -> None:
+    """G4: its retry must be appended, by whoever leads next."""
+    log = PartitionLog.create(SimDisk(random.Random(1)), "t-0", LogConfig())
+    sent = [
+        batch(b"x", producer_id=9, producer_epoch=0, base_sequence=number) for number in range(3)
+    ]
+    for each in sent:
+        log.append_as_leader(each, 1, NOW_MS)
+    log.truncate_to(1)
+    assert not log.append_as_leader(sent[1], 2, NOW_MS).duplicate
+    assert log.append_as_leader(sent[0], 2, NOW_MS).duplicate
+
+
 def test_a_producer_that_goes_on_does_not_expire() -> None:
     """KAFKA-9144: counted from its last batch, not from its first."""
     log = Partition()

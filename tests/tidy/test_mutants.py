@@ -28,6 +28,6 @@ def test_the_tests_that_must_notice_a_mutant_exist(mutant: Mutant) -> None:
     for test in mutant.tests:
         path, _, name = test.partition("::")
         function = re.escape(name.partition("[")[0])
-        assert re.search(rf"^def {function}\(", (ROOT / path).read_text(encoding="utf-8"), re.M), (
-            test
-        )
+        assert re.search(
+            rf"^def {function}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE
+        ), test

@@ -13,12 +13,12 @@ from cluster.failover.controller_client import (
 from cluster.peers.network import Peer, PeerGoneError
 from kraft.metadata.errors import NotControllerError, Refusal, UnknownTopicError
 from kraft.metadata.replies import Done, Refused
-from kraft.metadata.requests import FenceBroker
+from kraft.metadata.requests import AllocateProducerIds
 from kraft.quorum_controller import Answer
 from storage.errors import OttlaError
 from tests.simulation.loop import simulate
 
-REQUEST = FenceBroker(node_id=3, broker_epoch=1)
+REQUEST = AllocateProducerIds(node_id=3, broker_epoch=1)
 
 
 class World:

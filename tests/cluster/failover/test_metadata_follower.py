@@ -177,12 +177,13 @@ def test_whoever_became_eligible_may_join_without_another_ack() -> None:
     async def work(follower: MetadataFollower, house: House) -> None:
         fit: list[int] = []
         house.manager._proposals._eligible = lambda node, _: node in fit
-        follower.publish(image(led_by(1, 1, isr=(1,))))
+        partition = led_by(1, 1, isr=(1,))
+        follower.publish(image(partition))
         await until(lambda: leads(house), 1.0, "the role")
         state = house.manager.partitions[T0].leader()
         state.follower_acked(2, 0, log_end_offset=0, broker_epoch=20, now_ms=0)
         fit.append(2)
-        follower.publish(image(led_by(1, 1, isr=(1,)), broker_epoch=10))
+        follower.publish(image(partition))
         await until(lambda: house.proposed != [], 1.0, "the proposal")
         assert dict(house.proposed[0].members) == {1: -1, 2: 20}
 

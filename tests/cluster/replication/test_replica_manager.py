@@ -1,6 +1,7 @@
-"""All replicas of a broker: what a restart brings back, whom a role change leaves, which logs are deleted, kept, lost."""
+"""All replicas of a broker: what a restart brings back, whom a role change leaves, which logs go, stay or are lost."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
@@ -160,20 +161,53 @@ def test_a_follower_acknowledges_what_is_synced_and_nothing_before() -> None:
     """S5: the leader counts this offset for the high watermark."""
 
     async def work(house: House) -> None:
-        await house.have()
+        log = (await house.have()).log
         house.directory.disk.sync_seconds = (0.05, 0.05)  # type: ignore[attr-defined]
         house.manager.follow(T0, led_by(2, 1))
         number = (await house.hears(2)).subscribe[0].subscription
-        data = batch(leader_epoch=1)
-        await house.streams[2].send(encode(LeaderFrame([PartitionData(number, 0, 0, bytes(data))])))
-        durable = []
-        while not durable or durable[-1] < 1:
-            frame = await house.hears(2)
-            synced = house.manager.partitions[T0].log.synced_offset
-            for ack in frame.acks:
-                assert ack.flushed_offset <= synced
-                durable.append(ack.flushed_offset)
-            assert frame.appended_bytes in (0, len(data))
+        for offset in (0, 1):
+            data = batch(base_offset=offset, leader_epoch=1)
+            await house.streams[2].send(encode(LeaderFrame([PartitionData(number, 0, 0, data)])))
+            await until(lambda end=offset + 1: log.log_end_offset == end, 1.0, "the record")
+        assert log.synced_offset == 0, "the second one came while the first was on its way to disk"
+        heard: list[tuple[int, int]] = []
+        while not heard or heard[-1][1] < 2:
+            for ack in (await house.hears(2)).acks:
+                assert ack.flushed_offset <= log.synced_offset
+                heard.append((ack.end_offset, ack.flushed_offset))
+        assert heard == [(2, 1), (2, 2)]
+
+    run(work)
+
+
+def test_a_follower_says_what_it_holds_durably_when_it_subscribes() -> None:
+    """S5."""
+
+    async def work(house: House) -> None:
+        partition = await house.have()
+        house.manager.follow(T0, led_by(2, 1))
+        await house.hears(2)
+        partition.append_as_follower(batch(leader_epoch=1), NOW_MS)
+        house.manager.follow(T0, led_by(3, 2))
+        subscribed = (await house.hears(3)).subscribe[0]
+        assert (subscribed.offset, subscribed.flushed_offset) == (1, 0)
+
+    run(work)
+
+
+def test_a_follower_that_cannot_cut_its_log_goes_offline() -> None:
+    """S1: what it holds is not what the leader has, and nobody may be told otherwise."""
+
+    async def work(house: House) -> None:
+        partition = await house.have()
+        house.manager.follow(T0, led_by(2, 1))
+        number = (await house.hears(2)).subscribe[0].subscription
+        partition.append_as_follower(batch(leader_epoch=1), NOW_MS)
+        house.directory.disk.fail_writes = errno.EIO  # type: ignore[attr-defined]
+        cut = PartitionData(number, 0, 0, diverged_at=(0, 0))
+        await house.streams[2].send(encode(LeaderFrame([cut])))
+        await until(lambda: house.logs_lost == 1, 1.0, "the word that a log is lost")
+        assert partition.offline is not None
 
     run(work)
 

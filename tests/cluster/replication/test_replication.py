@@ -338,22 +338,34 @@ def test_a_follower_that_does_not_acknowledge_is_sent_no_more_than_the_window() 
     simulate(run())
 
 
-def subscription(number: int, *, epoch: int = 1, index: int = 0) -> Subscribe:
-    return Subscribe(number, TOPIC_ID, index, epoch, 0, -1, 0)
+def test_a_follower_that_appends_is_sent_on_beyond_the_window() -> None:
+    async def run() -> None:
+        pair = Pair([replica(1)], [replica(2)])
+        lead(pair.leaders[0], 1)
+        for _ in range(3 * frames.WINDOW_BYTES // 200_000):
+            append(pair.leaders[0], b"x" * 200_000)
+        await pair.run(pair.equal)
+
+    simulate(run())
+
+
+def subscription(number: int, *, epoch: int = 1, index: int = 0, offset: int = 0) -> Subscribe:
+    return Subscribe(number, TOPIC_ID, index, epoch, offset, -1, offset)
 
 
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
+        (subscription(1, offset=5), ErrorCode.OFFSET_OUT_OF_RANGE),
         (subscription(1, epoch=0), ErrorCode.FENCED_LEADER_EPOCH),
         (subscription(1, epoch=2), ErrorCode.UNKNOWN_LEADER_EPOCH),
         (subscription(1, index=9), ErrorCode.UNKNOWN_TOPIC_ID),
     ],
 )
-def test_a_subscription_must_name_the_leaders_own_epoch(
+def test_a_subscription_must_fit_to_the_leaders_epoch_and_log(
     request_: Subscribe, code: ErrorCode
 ) -> None:
-    """KIP-320."""
+    """KIP-320. A log that was emptied further on than the leader's ends has no epoch to compare."""
 
     async def run() -> None:
         leader = replica(1)
