@@ -56,6 +56,14 @@ def test_bytes_that_the_leader_has_not_synced_do_not_count() -> None:
     assert state.high_watermark == 4
 
 
+def test_the_high_watermark_never_goes_back() -> None:
+    """A new leader's may be ahead of what its followers have told it so far."""
+    state = leader(end=10, high_watermark=10)
+    for replica in (2, 3):
+        assert not ack(state, replica, 5)
+    assert state.high_watermark == 10
+
+
 def test_a_proposed_member_counts_before_the_controller_has_answered() -> None:
     """I3: the controller may have taken it already, and elect it."""
     state = leader(isr=(1, 2), end=10, high_watermark=10)
