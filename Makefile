@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FILE ?=
+ONLY ?=
 # pytest-xdist's workers; two cores are what we design for.
 JOBS ?= 2
 
-.PHONY: help setup demo test check proto wire docs bench clean
+.PHONY: help setup demo test mutants check proto wire docs bench clean
 help:            ## what the verbs do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
@@ -25,6 +26,9 @@ demo: setup      ## three nodes, a file streamed through, the leader killed; FIL
 
 test: setup      ## all tests
 	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
+
+mutants: setup   ## bring known bugs back one by one, see the tests notice; ONLY=... for some of them
+	@$(BIN)/python -m tests.mutants.run --jobs $(JOBS) $(if $(ONLY),--only "$(ONLY)")
 
 check: setup     ## lint, types, import contracts, buf lint, tidy
 	$(BIN)/ruff check .
