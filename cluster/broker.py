@@ -20,9 +20,9 @@ from cluster.errors import NotLeaderError, UnknownTopicOrPartitionError
 from cluster.failover.broker_lease import BrokerLease
 from cluster.failover.controller_client import ControllerClient
 from cluster.failover.metadata_follower import MetadataFollower
+from cluster.group_settings import GroupSettingsSource
 from cluster.groups.classic_rebalance import Clock as GroupClock
 from cluster.groups.coordinators import Coordinators
-from cluster.groups.settings import GroupSettings
 from cluster.handlers.admin import AdminHandler, ProducerIds
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.handlers.fetch import FetchHandler
@@ -42,7 +42,7 @@ from kraft.driver import Listeners, RaftDriver
 from kraft.metadata import records
 from kraft.metadata.broker_leases import BrokerLeases
 from kraft.metadata.controller import Controller
-from kraft.metadata.effective_config import broker_config, floors, ignored_static
+from kraft.metadata.effective_config import ignored_static
 from kraft.metadata.image import MetadataImage
 from kraft.metadata.requests import RegisterBrokerRequest
 from kraft.quorum_controller import Quorum, QuorumController
@@ -186,12 +186,13 @@ class Broker:
             eligible=self._may_join_isr,
             log_lost=self.lease.give_up,
         )
+        self._group_settings = GroupSettingsSource(lambda: self.image, self.config.static)
         self._coordinators = Coordinators(
             self.replicas.partitions,
             self.partition,
             self.replicas.request_flush,
             lambda: GroupClock(clock.now_ms(), clock.now_wall_ms()),
-            self._group_settings,
+            self._group_settings.current,
             self._environment.rng,
         )
         self._follower = MetadataFollower(
@@ -218,7 +219,7 @@ class Broker:
             lambda: self._follower.begun,
         )
         self.groups = GroupHandler(
-            self._coordinators, lambda: self.image, self._group_settings, clock.now_wall_ms
+            self._coordinators, lambda: self.image, self._group_settings.current, clock.now_wall_ms
         )
         self.group_location = GroupLocation(self.admin, lambda: self.image)
         self.producer_ids = ProducerIds(
@@ -349,17 +350,6 @@ class Broker:
             rack=self.config.broker_rack,
             directory_id=self._folder_id,
             clean_shutdown=self._directory.was_clean,
-        )
-
-    def _group_settings(self) -> GroupSettings:
-        config = broker_config(floors(self.image, static=self.config.static))
-        return GroupSettings(
-            min_session_timeout_ms=config.group_min_session_timeout_ms,
-            max_session_timeout_ms=config.group_max_session_timeout_ms,
-            initial_rebalance_delay_ms=config.group_initial_rebalance_delay_ms,
-            max_size=config.group_max_size,
-            offset_metadata_max_bytes=config.offset_metadata_max_bytes,
-            offsets_retention_ms=config.offsets_retention_minutes * 60_000,
         )
 
     def _may_join_isr(self, node_id: int, broker_epoch: int) -> bool:
