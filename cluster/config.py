@@ -101,6 +101,32 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
         int,
         Meta(ge=0, description="How long a stopping broker waits for its leaderships to move."),
     ] = 10_000
+    socket_request_max_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=2**31 - 1, description="The longest request of a Kafka client."),
+    ] = 100 << 20
+    queued_max_request_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="How much memory requests of Kafka clients may take while they are being received, over all "
+            "connections. What comes beyond is left in the sockets.",
+        ),
+    ] = 256 << 20
+    max_connections: Annotated[
+        int,
+        Meta(ge=1, description="Connections of Kafka clients that one listener takes."),
+    ] = 2**31 - 1
+    max_connections_per_ip: Annotated[
+        int,
+        Meta(ge=1, description="The same from one address."),
+    ] = 2**31 - 1
+    connections_max_idle_ms: Annotated[
+        int,
+        Meta(
+            ge=100, description="A Kafka client's connection is closed when it is silent so long."
+        ),
+    ] = 600_000
     log_level: Annotated[
         str,
         Meta(
