@@ -149,8 +149,11 @@ class QuorumHandler:
         """Move leadership to a voter (-1: the one furthest ahead) and return the new leader."""
         return (await self._ask(_Transfer(node_id), TIMEOUT_S)).leader_id
 
-    async def ask_to_join(self, voters: Mapping[int, str], request: Join) -> None:
+    async def ask_to_join(
+        self, voters: Mapping[int, str], request: Join, *, quiet: bool = False
+    ) -> None:
         """Ask every voter to be admitted as a learner: one of them leads. Tells of refusals, raises nothing."""
+        tell = log.debug if quiet else log.info
         for node_id, address in voters.items():
             try:
                 data = await self._network.call(
@@ -161,7 +164,7 @@ class QuorumHandler:
                 refusal = Refusal.of(error)
             if refusal is None:
                 return
-            log.info("not admitted to the metadata log yet", voter=node_id, reason=refusal.message)
+            tell("not admitted to the metadata log yet", voter=node_id, reason=refusal.message)
 
     async def serve(self, data: bytes) -> bytes:
         """Answer another node. Raises InvalidRequestError for garbage."""
