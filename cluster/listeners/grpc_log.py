@@ -62,7 +62,7 @@ class GrpcLog(log_pb2_grpc.LogServiceServicer):
         """For partitions led by this node."""
         response = pb.ListOffsetsResponse()
         for query in request.queries:
-            found = self._offsets.find(
+            found = await self._offsets.find(
                 query.topic, query.partition, _SPECS[query.spec], query.timestamp_ms
             )
             response.offsets.add(

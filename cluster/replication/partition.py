@@ -21,6 +21,7 @@ from cluster.replication.partition_state import LeaderState
 from storage import record_stream
 from storage.disk import Buffer
 from storage.errors import LogOfflineError, OffsetOutOfRangeError
+from storage.log_replay import CutFacts
 from storage.partition_log import PartitionLog
 
 
@@ -271,11 +272,11 @@ class Partition:
             role.high_watermark = reached
             self.on_commit.run()
 
-    def truncate(self, offset: int) -> None:
+    def truncate(self, offset: int, known: CutFacts | None = None) -> None:
         """Cut a follower's log, and with it what the high watermark may claim (after an unclean election only)."""
         role = self.role
         assert isinstance(role, FollowerState), "a leader never cuts its log"
-        self.log.truncate_to(offset)
+        self.log.truncate_to(offset, known)
         role.high_watermark = min(role.high_watermark, self.log.log_end_offset)
 
     def restart_at(self, offset: int) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -20,6 +21,7 @@ from cluster.replication.frames import (
 from cluster.replication.partition import Partition, TopicIdPartition
 from cluster.together import until_first_ends
 from storage.errors import DiskFullError, ErrorCode, LogOfflineError, OttlaError
+from storage.log_replay import CutFacts, before_cut
 
 log = structlog.get_logger("replication")
 
@@ -200,25 +202,43 @@ class ReplicaFetcher:
             for data in decode_leader_frame(frame):
                 self._appended_bytes += len(data.batches)
                 following = self._by_number.get(data.subscription)
-                if following is not None:
+                if following is None:
+                    continue
+                if data.diverged_at is None:
                     self._take(following, data)
+                else:
+                    await self._part_ways(following, data.diverged_at)
             if self._appended_bytes > self._told_appended_bytes:
                 self._wake.set()
 
     def _take(self, following: _Following, data: PartitionDataIn) -> None:
-        """Truncate, append or begin again, as the leader's news demand."""
+        """Append or begin again, as the leader's news demand."""
         partition = following.partition
-        try:
-            if data.diverged_at is not None:
-                self._truncate(partition, *data.diverged_at)
-                self._subscribe_soon(partition.identity)
-            elif data.error == ErrorCode.OFFSET_OUT_OF_RANGE:
+        with self._bearing(following):
+            if data.error == ErrorCode.OFFSET_OUT_OF_RANGE:
                 partition.restart_at(data.log_start_offset)
                 self._subscribe_soon(partition.identity)
             elif data.error:
                 self._subscribe_later(partition.identity, following.leader_epoch, RESUBSCRIBE_S)
             else:
                 self._append(partition, data)
+
+    async def _part_ways(self, following: _Following, diverged_at: tuple[int, int]) -> None:
+        """Cut what the leader does not have, unless this is over by the time it is known what to cut."""
+        partition, number = following.partition, following.number
+        with self._bearing(following):
+            target = _common_end(partition, *diverged_at)
+            known = await before_cut(partition.log, target)
+            if self._by_number.get(number) is following:
+                self._truncate(partition, target, known)
+                self._subscribe_soon(partition.identity)
+
+    @contextmanager
+    def _bearing(self, following: _Following) -> Iterator[None]:
+        """What may go wrong with one partition ends neither the stream nor what goes on with the others."""
+        partition = following.partition
+        try:
+            yield
         except DiskFullError as error:
             log.warning("replica waits for room", partition=partition.name, reason=str(error))
             self._begin_again_later(following, DISK_FULL_PAUSE_S)
@@ -252,11 +272,7 @@ class ReplicaFetcher:
             )
         partition.follower_saw(data.high_watermark)
 
-    def _truncate(self, partition: Partition, epoch: int, end_offset: int) -> None:
-        """Cut what the leader does not have (KIP-279): the end of the largest epoch both logs know."""
-        ours = partition.log.end_offset_for_epoch(epoch)
-        target = min(ours.end_offset, end_offset) if ours.epoch == epoch else ours.end_offset
-        target = max(min(target, partition.log.log_end_offset), partition.log.log_start_offset)
+    def _truncate(self, partition: Partition, target: int, known: CutFacts | None) -> None:
         if target < partition.log.log_end_offset:
             log.info(
                 "truncating a replica to where it agrees with its leader",
@@ -265,7 +281,7 @@ class ReplicaFetcher:
                 to_offset=target,
                 leader=self._peer.node_id,
             )
-        partition.truncate(target)
+        partition.truncate(target, known)
 
     def _subscribe_soon(self, identity: TopicIdPartition) -> None:
         self._to_subscribe[identity] = None
@@ -281,3 +297,10 @@ class ReplicaFetcher:
 
         delay_s = pause_s * (0.5 + self._rng.random())
         asyncio.get_running_loop().call_later(delay_s, due)
+
+
+def _common_end(partition: Partition, epoch: int, end_offset: int) -> int:
+    """Up to where the logs agree: the end of the largest epoch both know (KIP-279)."""
+    ours = partition.log.end_offset_for_epoch(epoch)
+    target = min(ours.end_offset, end_offset) if ours.epoch == epoch else ours.end_offset
+    return max(min(target, partition.log.log_end_offset), partition.log.log_start_offset)

@@ -14,7 +14,7 @@ from cluster.replication.disk_guard import DiskGuard
 from cluster.replication.frames import FollowerFrame, Subscribe, decode_leader_frame, encode
 from cluster.replication.leader_session import LeaderSession
 from cluster.replication.partition import Partition
-from cluster.replication.replica_fetcher import ReplicaFetcher
+from cluster.replication.replica_fetcher import ReplicaFetcher, _common_end
 from storage.errors import ErrorCode
 from tests.cluster.replication.replicas import (
     TOPIC_ID,
@@ -162,9 +162,7 @@ def test_not_a_record_more_than_needed_is_cut() -> None:
         append(follower, value)
     follower.become_follower(1, 2)
     assert follower.high_watermark == 0
-    pair = Pair([], [])
-    pair.fetcher._truncate(follower, 1, 2)
-    assert follower.log.log_end_offset == 2
+    assert _common_end(follower, 1, 2) == 2
 
 
 def test_logs_that_parted_twice_find_their_common_part() -> None:
