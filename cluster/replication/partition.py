@@ -125,6 +125,11 @@ class Partition:
         """The epoch of the current role."""
         return self.role.leader_epoch
 
+    @property
+    def has_room(self) -> bool:
+        """Whether this node's disk lets partitions grow."""
+        return not self._guard.full
+
     def leader(self) -> LeaderState:
         """The leader's state. Raises NotLeaderError with the leader that is known here."""
         role = self.role

@@ -40,6 +40,7 @@ class _Following:
     leader_epoch: int
     number: int = 0
     acked: tuple[int, int] = (-1, -1)
+    again: asyncio.TimerHandle | None = None
 
 
 class ReplicaFetcher:
@@ -66,6 +67,7 @@ class ReplicaFetcher:
         self._to_subscribe: dict[TopicIdPartition, None] = {}
         self._to_unsubscribe: list[int] = []
         self._to_ack: dict[TopicIdPartition, None] = {}
+        self._no_room: list[int] = []
         self._introduce = False
         self._appended_bytes = 0
         self._told_appended_bytes = 0
@@ -89,6 +91,8 @@ class ReplicaFetcher:
         following = self._following.pop(identity, None)
         self._to_subscribe.pop(identity, None)
         self._to_ack.pop(identity, None)
+        if following is not None and following.again is not None:
+            following.again.cancel()
         if following is not None and following.number:
             del self._by_number[following.number]
             self._to_unsubscribe.append(following.number)
@@ -145,6 +149,7 @@ class ReplicaFetcher:
         self._to_subscribe.clear()
         self._to_unsubscribe.clear()
         self._to_ack.clear()
+        self._no_room.clear()
         self._appended_bytes = self._told_appended_bytes = 0
 
     async def _send(self, stream: PeerStream) -> None:
@@ -158,7 +163,7 @@ class ReplicaFetcher:
 
     def _next_frame(self) -> FollowerFrame | None:
         subscribe = [self._subscription(identity) for identity in self._to_subscribe]
-        unsubscribe = self._to_unsubscribe
+        unsubscribe, no_room, self._no_room = self._to_unsubscribe, self._no_room, []
         acks = [ack for identity in self._to_ack if (ack := self._ack(identity)) is not None]
         self._to_subscribe, self._to_unsubscribe, self._to_ack = {}, [], {}
         appended = 0
@@ -167,7 +172,7 @@ class ReplicaFetcher:
         if not (subscribe or unsubscribe or acks or appended):
             return None
         epoch, self._introduce = self._broker_epoch() if self._introduce else -1, False
-        return FollowerFrame(subscribe, unsubscribe, acks, appended, epoch)
+        return FollowerFrame(subscribe, unsubscribe, acks, appended, epoch, no_room)
 
     def _subscription(self, identity: TopicIdPartition) -> Subscribe:
         following = self._following[identity]
@@ -241,6 +246,8 @@ class ReplicaFetcher:
             yield
         except DiskFullError as error:
             log.warning("replica waits for room", partition=partition.name, reason=str(error))
+            if following.number:
+                self._no_room.append(following.number)
             self._begin_again_later(following, DISK_FULL_PAUSE_S)
         except LogOfflineError as error:
             self.unfollow(partition.identity)
@@ -292,11 +299,19 @@ class ReplicaFetcher:
     ) -> None:
         def due() -> None:
             following = self._following.get(identity)
-            if following is not None and following.leader_epoch == leader_epoch:
+            if following is None or following.leader_epoch != leader_epoch:
+                return
+            if following.partition.has_room:
                 self._subscribe_soon(identity)
+            else:
+                # Not sooner: it would join the ISR again only to hold everybody up with the next record.
+                self._subscribe_later(identity, leader_epoch, DISK_FULL_PAUSE_S)
 
+        following = self._following[identity]
+        if following.again is not None:
+            following.again.cancel()
         delay_s = pause_s * (0.5 + self._rng.random())
-        asyncio.get_running_loop().call_later(delay_s, due)
+        following.again = asyncio.get_running_loop().call_later(delay_s, due)
 
 
 def _common_end(partition: Partition, epoch: int, end_offset: int) -> int:

@@ -31,11 +31,16 @@ from tests.simulation.loop import simulate
 from tests.storage.batches import NOW_MS, batches_of
 
 
+def _nothing(_: Partition) -> None:
+    pass
+
+
 class Pair:
     """A leader (node 1) and a follower (node 2) with the same partitions, joined by a stream."""
 
     def __init__(self, leaders: list[Partition], followers: list[Partition]) -> None:
         self.leaders, self.followers = leaders, followers
+        self.stuck: list[Partition] = []
         self.streams = 0
         self.broker_epoch = 20
         self.pipes: tuple[Pipe, Pipe] | None = None
@@ -58,7 +63,7 @@ class Pair:
         self.streams += 1
         self.pipes = there, here = pipes()
         found = {each.identity: each for each in self.leaders}
-        session = LeaderSession(there, found.get, lambda _: None, lambda: 0)
+        session = LeaderSession(there, found.get, _nothing, self.stuck.append, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         try:
             yield here
@@ -256,6 +261,34 @@ def test_a_frame_that_could_not_be_appended_leaves_no_hole() -> None:
     simulate(run())
 
 
+def test_a_follower_with_a_full_disk_says_so_and_comes_back_only_when_there_is_room() -> None:
+    """S7: the leader need not wait for `replica.lag.time.max.ms` to know."""
+
+    async def run() -> None:
+        full = DiskGuard(disk())
+        pair = Pair([replica(1)], [replica(2, guard=full)])
+        leader = pair.leaders[0]
+        state = lead(leader, 1, min_isr=1)
+
+        async def work() -> None:
+            append(leader, b"a")
+            await pair.equal()
+            assert pair.stuck == []
+            full.full = True
+            append(leader, b"b")
+            await until(lambda: pair.stuck == [leader], 0.1, "word of the full disk")
+            assert state.without_room(frozenset()) == {2}
+            await asyncio.sleep(10)
+            assert pair.stuck == [leader], "it has not come back to be stuck again"
+            full.full = False
+            await pair.equal()
+            assert state.without_room(frozenset()) == frozenset()
+
+        await pair.run(work)
+
+    simulate(run())
+
+
 def test_many_partitions_share_a_frame_and_all_arrive() -> None:
     async def run() -> None:
         count = 50
@@ -282,7 +315,7 @@ def test_a_follower_that_does_not_acknowledge_is_sent_no_more_than_the_window() 
         for _ in range(40):
             append(leader, b"x" * 200_000)
         there, here = pipes()
-        session = LeaderSession(there, lambda _: leader, lambda _: None, lambda: 0)
+        session = LeaderSession(there, lambda _: leader, _nothing, _nothing, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         await here.send(encode(FollowerFrame(broker_epoch=20)))
         await here.send(encode(FollowerFrame([subscription(1)])))
@@ -321,7 +354,7 @@ def test_a_subscription_must_name_the_leaders_own_epoch(
         lead(leader, 1)
         there, here = pipes()
         known = {leader.identity: leader}
-        session = LeaderSession(there, known.get, lambda _: None, lambda: 0)
+        session = LeaderSession(there, known.get, _nothing, _nothing, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         await here.send(encode(FollowerFrame([request_], broker_epoch=20)))
         news = decode_leader_frame(await here.receive())
@@ -336,7 +369,7 @@ def test_a_subscription_must_name_the_leaders_own_epoch(
 def test_garbage_ends_the_leaders_session_and_nothing_else(garbage: bytes) -> None:
     async def run() -> None:
         there, here = pipes()
-        session = LeaderSession(there, lambda _: None, lambda _: None, lambda: 0)
+        session = LeaderSession(there, lambda _: None, _nothing, _nothing, lambda: 0)
         await here.send(garbage)
         with pytest.raises(msgspec.MsgspecError):
             await session.run()
@@ -369,7 +402,7 @@ def test_a_leader_that_is_none_any_more_says_so() -> None:
         leader = replica(1)
         lead(leader, 1)
         there, here = pipes()
-        session = LeaderSession(there, lambda _: leader, lambda _: None, lambda: 0)
+        session = LeaderSession(there, lambda _: leader, _nothing, _nothing, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         await here.send(encode(FollowerFrame([subscription(1)], broker_epoch=20)))
         decode_leader_frame(await here.receive())
