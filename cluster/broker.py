@@ -20,6 +20,7 @@ from cluster.errors import NotLeaderError, UnknownTopicOrPartitionError
 from cluster.failover.broker_lease import BrokerLease
 from cluster.failover.controller_client import ControllerClient
 from cluster.failover.metadata_follower import MetadataFollower
+from cluster.failover.no_leader import no_leader
 from cluster.handlers.admin import AdminHandler, ProducerIds
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.handlers.fetch import FetchHandler
@@ -147,7 +148,7 @@ class Broker:
         )
         self.quorum_port = QuorumPort(self.driver)
         self.quorum = QuorumHandler(
-            self.node_id, self.quorum_port, self._network, self.peer, _loop_ms
+            self.node_id, self.quorum_port, self._network, self.peer, self._no_leader, _loop_ms
         )
         self.controller_client = ControllerClient(
             self._network,
@@ -156,6 +157,7 @@ class Broker:
             self.peer,
             self.controller.submit,
             self.controller.applied,
+            self._no_leader,
         )
         self.lease = BrokerLease(
             self.controller_client,
@@ -358,6 +360,9 @@ class Broker:
 
     def _publish(self, _old: MetadataImage, new: MetadataImage) -> None:
         self._follower.publish(new)
+
+    def _no_leader(self) -> str:
+        return no_leader(self.node_id, self.driver.node.membership.voters, self.links.dead)
 
     def _peer_died(self, node_id: int) -> None:
         self.driver.peer_unreachable(node_id)

@@ -108,7 +108,7 @@ class Driver(Protocol):
 
 
 class QuorumHandler:
-    """`peer` finds a node's peer address."""
+    """`peer` finds a node's peer address, `no_leader` says to people why there is nobody to ask."""
 
     def __init__(
         self,
@@ -116,12 +116,14 @@ class QuorumHandler:
         driver: Driver,
         network: PeerNetwork,
         peer: Callable[[int], Peer | None],
+        no_leader: Callable[[], str],
         now_ms: Callable[[], int],
     ) -> None:
         self._node_id = node_id
         self._driver = driver
         self._network = network
         self._peer = peer
+        self._no_leader = no_leader
         self._now_ms = now_ms
 
     def leader_id(self) -> int:
@@ -203,9 +205,7 @@ class QuorumHandler:
     async def _attempt(self, request: _Request, timeout_s: float) -> _Answer:
         leader = self._driver.status().leader_id
         if leader is None:
-            raise NotControllerError(
-                "no leader of the metadata quorum is known: is a majority of the voters up?"
-            )
+            raise NotControllerError(self._no_leader())
         if leader == self._node_id:
             return await self._carry_out(request)
         peer = self._peer(leader)

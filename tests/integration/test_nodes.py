@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from ottla import Admin, BrokerError, Producer
+from ottla import Admin, BrokerError, NoBrokerError, Producer
 from ottla.local import processes
 from ottla.local.cluster import LocalCluster
 from ottla.local.layout import LocalNode
@@ -261,5 +261,20 @@ def test_a_voter_removed_while_it_was_down_comes_back_with_its_old_folder(
             await admin.add_voter(leads)
             assert await voters(admin) == {1, 2, 3}
             assert (await admin.describe_quorum()).term == term, "the others were not disturbed"
+
+    asyncio.run(run())
+
+
+def test_without_a_majority_clients_are_told_what_is_missing(own_cluster: LocalCluster) -> None:
+    async def run() -> None:
+        async with Admin(own_cluster.bootstrap) as admin:
+            await admin.create_topic("t")
+        for node in (2, 3):
+            await asyncio.to_thread(own_cluster.kill, node)
+        with pytest.raises(NoBrokerError, match="there is no controller") as told:
+            async with Producer(own_cluster.bootstrap, max_block_s=3) as producer:
+                await producer.send("t", b"x")
+        assert "voters are nodes 1, 2 and 3, 2 of them must be up" in str(told.value)
+        assert "Connection refused" in str(told.value)
 
     asyncio.run(run())
