@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = struct.pack("I", 2)
 # e2fsck: 0 is clean, 1 is repaired.
 REPAIRED = 1
+LOOP_FREE_S = 10.0
 
 
 class LossyFileSystem:
@@ -54,9 +56,16 @@ class LossyFileSystem:
         self.mount()
 
     def unmount(self) -> None:
-        """No error when it is not mounted."""
+        """No error when it is not mounted. The loop device is free afterwards: the system gives it back a little later."""
         if self.folder.is_mount():
             _run("umount", str(self.folder))
+        deadline_s = time.monotonic() + LOOP_FREE_S
+        while _run("losetup", "--associated", str(self._image)):
+            if time.monotonic() > deadline_s:
+                raise OSError(
+                    f"{self._image} is still on a loop device {LOOP_FREE_S:g} s after its umount"
+                )
+            time.sleep(0.01)
 
     def give_up(self) -> None:
         """Unmount whatever happened; a process that outlived its test keeps the files open, not the mount."""
@@ -67,7 +76,7 @@ class LossyFileSystem:
 @contextmanager
 def lossy_file_systems(folder: Path, names: list[str]) -> Iterator[list[LossyFileSystem]]:
     """One at FOLDER/NAME for each name; gone with their mounts and loop devices afterwards. Skips with the reason."""
-    for program in ("mkfs.ext4", "e2fsck", "mount", "umount"):
+    for program in ("mkfs.ext4", "e2fsck", "mount", "umount", "losetup"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (packages e2fsprogs and mount)")
     if os.geteuid() != 0:
@@ -86,7 +95,9 @@ def lossy_file_systems(folder: Path, names: list[str]) -> Iterator[list[LossyFil
             each.give_up()
 
 
-def _run(*words: str, good: int = 0) -> None:
+def _run(*words: str, good: int = 0) -> str:
+    """What it prints. Raises OSError for an exit code above `good`."""
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     if not 0 <= done.returncode <= good:
         raise OSError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
