@@ -318,7 +318,7 @@ class Broker:
         pause_s = self.config.controller_quorum_election_timeout_ms * 2 / 1000
         await asyncio.sleep(pause_s)
         while self.driver.node.leader_id is None:
-            request = Join(self.node_id, address)
+            request = Join(self.node_id, address, only_if_no_member=True)
             await self.quorum.ask_to_join(self._known_voters(), request, quiet=True)
             await asyncio.sleep(pause_s)
 

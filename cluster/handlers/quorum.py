@@ -78,6 +78,8 @@ class Join(Struct, frozen=True, tag="join"):
     address: str
     # Set when a voter hands the question on to the leader: nobody hands it on twice.
     forwarded: bool = False
+    # A member's address stays what it is: this one may be good for its own host only.
+    only_if_no_member: bool = False
 
 
 class _Answer(Struct, frozen=True):
@@ -177,7 +179,7 @@ class QuorumHandler:
         try:
             if isinstance(request, Join) and not request.forwarded:
                 answer = await self._attempt(
-                    Join(request.node_id, request.address, forwarded=True), JOIN_TIMEOUT_S
+                    msgspec.structs.replace(request, forwarded=True), JOIN_TIMEOUT_S
                 )
             else:
                 answer = await self._carry_out(request)
@@ -232,17 +234,18 @@ class QuorumHandler:
             case _Remove(node_id):
                 self._member(status, node_id)
                 await self._driver.propose_membership(MembershipChange(ChangeKind.REMOVE, node_id))
-            case Join(node_id=node_id, address=address):
-                await self._admit(status, node_id, address)
+            case Join():
+                await self._admit(status, request)
             case _Transfer(node_id):
                 return await self._transfer(status, node_id)
         return _Answer()
 
-    async def _admit(self, status: RaftStatus, node_id: int, address: str) -> None:
+    async def _admit(self, status: RaftStatus, request: Join) -> None:
+        node_id, address = request.node_id, request.address
         known = next((each for each in status.members if each.node_id == node_id), None)
         if known is None:
             change = MembershipChange(ChangeKind.ADD_LEARNER, node_id, address)
-        elif known.address != address:
+        elif known.address != address and not request.only_if_no_member:
             change = MembershipChange(ChangeKind.UPDATE, node_id, address)
         else:
             return

@@ -56,7 +56,7 @@ class LossyFileSystem:
         self.mount()
 
     def unmount(self) -> None:
-        """No error when it is not mounted. The loop device is free afterwards: the system gives it back a little later."""
+        """No error when it is not mounted. The loop device is free afterwards, which takes the system a while."""
         if self.folder.is_mount():
             _run("umount", str(self.folder))
         deadline_s = time.monotonic() + LOOP_FREE_S

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from cluster.broker import Broker
+from cluster.handlers.quorum import Join
 from kraft.metadata.records import ConfigResource, ResourceType
 from kraft.metadata.requests import AlterConfigs, ConfigChange
 from storage.errors import OttlaError
@@ -113,6 +114,30 @@ def test_a_voter_removed_alive_stays_out_until_it_is_started_again() -> None:
         await cluster.node(out).leave()
         cluster.start()
         await until(lambda: out in leader.driver.node.membership.learners, 20, "a learner")
+        await cluster.stop()
+
+    simulate(run())
+
+
+def test_a_voter_that_only_lost_touch_keeps_the_address_that_the_others_know() -> None:
+    """What it believes its address to be may be good for its own host only."""
+
+    async def run() -> None:
+        cluster = SimCluster(6, 3)
+        cluster.start()
+        leader = await _at_leader(cluster)
+        other = leader.node_id % 3 + 1
+        before = leader.driver.node.membership
+        join = Join(other, "localhost:9190", only_if_no_member=True)
+        asked = cluster.node(other).broker
+        assert asked is not None
+        await asked.quorum.ask_to_join({leader.node_id: cluster.address(leader.node_id)}, join)
+        assert leader.driver.node.membership == before
+        moved = Join(other, "elsewhere:9190")
+        await asked.quorum.ask_to_join({leader.node_id: cluster.address(leader.node_id)}, moved)
+        found = leader.driver.node.membership.find(other)
+        assert found is not None
+        assert found.address == "elsewhere:9190"
         await cluster.stop()
 
     simulate(run())
