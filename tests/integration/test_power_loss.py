@@ -23,10 +23,12 @@ from tests.integration.power import LossyFileSystem, lossy_file_systems
 pytestmark = pytest.mark.integration
 
 # Acknowledgements between two cuts: with the cluster barely back, in full swing, and after segments were rolled.
-MOMENTS = (40, 250, 3)
+MOMENTS = (300, 2000, 30)
 # Metadata snapshots and new segments are under way at the time of some cut.
 SETTINGS = {"metadata.log.max.record.bytes.between.snapshots": "2048"}
-SEGMENT_BYTES = "4096"
+SEGMENT_BYTES = "65536"
+# So many a second that at every moment some are written and not synced yet.
+RATE = 2000
 END_S = 30.0
 
 
@@ -80,7 +82,7 @@ def powered(folder: Path, nodes: int) -> Iterator[Powered]:
 async def _load(admin: Admin, bootstrap: str, *, replicas: int, isr: int) -> Load:
     configs = {"min.insync.replicas": str(isr), "segment.bytes": SEGMENT_BYTES}
     await admin.create_topic("power", partitions=1, replication_factor=replicas, configs=configs)
-    return Load(bootstrap, "power")
+    return Load(bootstrap, "power", rate=RATE)
 
 
 async def _isr(admin: Admin, topic: str, wanted: set[int]) -> None:
