@@ -124,7 +124,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
     connections_max_idle_ms: Annotated[
         int,
         Meta(
-            ge=100, description="A Kafka client's connection is closed when it is silent so long."
+            ge=10, description="A Kafka client's connection is closed when it is silent so long."
         ),
     ] = 600_000
     log_level: Annotated[

@@ -33,7 +33,9 @@ class OffsetsHandler:
     def __init__(self, lookup: Callable[[str, int], Partition]) -> None:
         self._lookup = lookup
 
-    def find(self, topic: str, index: int, spec: OffsetSpec, timestamp_ms: int) -> OffsetFound:
+    async def find(
+        self, topic: str, index: int, spec: OffsetSpec, timestamp_ms: int
+    ) -> OffsetFound:
         """Answer from what is committed. Never raises for what the world did."""
         try:
             partition = self._lookup(topic, index)
@@ -50,9 +52,9 @@ class OffsetsHandler:
             if spec is OffsetSpec.LATEST:
                 return OffsetFound(None, committed, -1, epoch)
             if spec is OffsetSpec.MAX_TIMESTAMP:
-                found = log.max_timestamp(end_offset=committed)
+                found = await log.max_timestamp(end_offset=committed)
             else:
-                found = log.offset_for_timestamp(timestamp_ms, end_offset=committed)
+                found = await log.offset_for_timestamp(timestamp_ms, end_offset=committed)
         except OttlaError as error:
             return OffsetFound(error)
         return (

@@ -78,6 +78,8 @@ class Join(Struct, frozen=True, tag="join"):
     address: str
     # Set when a voter hands the question on to the leader: nobody hands it on twice.
     forwarded: bool = False
+    # A member's address stays what it is: this one may be good for its own host only.
+    only_if_no_member: bool = False
 
 
 class _Answer(Struct, frozen=True):
@@ -108,7 +110,7 @@ class Driver(Protocol):
 
 
 class QuorumHandler:
-    """`peer` finds a node's peer address."""
+    """`peer` finds a node's peer address, `no_leader` says to people why there is nobody to ask."""
 
     def __init__(
         self,
@@ -116,12 +118,14 @@ class QuorumHandler:
         driver: Driver,
         network: PeerNetwork,
         peer: Callable[[int], Peer | None],
+        no_leader: Callable[[], str],
         now_ms: Callable[[], int],
     ) -> None:
         self._node_id = node_id
         self._driver = driver
         self._network = network
         self._peer = peer
+        self._no_leader = no_leader
         self._now_ms = now_ms
 
     def leader_id(self) -> int:
@@ -149,8 +153,11 @@ class QuorumHandler:
         """Move leadership to a voter (-1: the one furthest ahead) and return the new leader."""
         return (await self._ask(_Transfer(node_id), TIMEOUT_S)).leader_id
 
-    async def ask_to_join(self, voters: Mapping[int, str], request: Join) -> None:
+    async def ask_to_join(
+        self, voters: Mapping[int, str], request: Join, *, quiet: bool = False
+    ) -> None:
         """Ask every voter to be admitted as a learner: one of them leads. Tells of refusals, raises nothing."""
+        tell = log.debug if quiet else log.info
         for node_id, address in voters.items():
             try:
                 data = await self._network.call(
@@ -161,7 +168,7 @@ class QuorumHandler:
                 refusal = Refusal.of(error)
             if refusal is None:
                 return
-            log.info("not admitted to the metadata log yet", voter=node_id, reason=refusal.message)
+            tell("not admitted to the metadata log yet", voter=node_id, reason=refusal.message)
 
     async def serve(self, data: bytes) -> bytes:
         """Answer another node. Raises InvalidRequestError for garbage."""
@@ -172,7 +179,7 @@ class QuorumHandler:
         try:
             if isinstance(request, Join) and not request.forwarded:
                 answer = await self._attempt(
-                    Join(request.node_id, request.address, forwarded=True), JOIN_TIMEOUT_S
+                    msgspec.structs.replace(request, forwarded=True), JOIN_TIMEOUT_S
                 )
             else:
                 answer = await self._carry_out(request)
@@ -200,9 +207,7 @@ class QuorumHandler:
     async def _attempt(self, request: _Request, timeout_s: float) -> _Answer:
         leader = self._driver.status().leader_id
         if leader is None:
-            raise NotControllerError(
-                "no leader of the metadata quorum is known: is a majority of the voters up?"
-            )
+            raise NotControllerError(self._no_leader())
         if leader == self._node_id:
             return await self._carry_out(request)
         peer = self._peer(leader)
@@ -229,17 +234,18 @@ class QuorumHandler:
             case _Remove(node_id):
                 self._member(status, node_id)
                 await self._driver.propose_membership(MembershipChange(ChangeKind.REMOVE, node_id))
-            case Join(node_id=node_id, address=address):
-                await self._admit(status, node_id, address)
+            case Join():
+                await self._admit(status, request)
             case _Transfer(node_id):
                 return await self._transfer(status, node_id)
         return _Answer()
 
-    async def _admit(self, status: RaftStatus, node_id: int, address: str) -> None:
+    async def _admit(self, status: RaftStatus, request: Join) -> None:
+        node_id, address = request.node_id, request.address
         known = next((each for each in status.members if each.node_id == node_id), None)
         if known is None:
             change = MembershipChange(ChangeKind.ADD_LEARNER, node_id, address)
-        elif known.address != address:
+        elif known.address != address and not request.only_if_no_member:
             change = MembershipChange(ChangeKind.UPDATE, node_id, address)
         else:
             return

@@ -8,7 +8,7 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 
-from ottla.client.errors import BrokerError, ClosedError, NoBrokerError
+from ottla.client.errors import BrokerError, ClosedError, NoBrokerError, is_refusal, silence
 from ottla.v1 import admin_pb2 as pb
 from ottla.v1 import admin_pb2_grpc, log_pb2_grpc
 from storage.errors import ErrorCode
@@ -159,10 +159,11 @@ class ClusterView:
     async def _first_answer(
         self, attempt: Callable[[grpc.aio.Channel], Awaitable[Reply]], node_id: int | None
     ) -> Reply:
-        """Raises NoBrokerError when nobody answers; a broker's refusal is raised as grpc.aio.AioRpcError, UNAVAILABLE
-        and DEADLINE_EXCEEDED apart, which mean another node.
+        """Raises NoBrokerError when nobody answers, or none that can help: UNAVAILABLE and DEADLINE_EXCEEDED mean
+        another node. Any other refusal is raised as grpc.aio.AioRpcError.
         """
-        reasons = []
+        refusals: list[str] = []
+        silent: list[str] = []
         addresses = [self.addresses[node_id]] if node_id is not None else self._by_trust()
         loop = asyncio.get_running_loop()
         for address in addresses:
@@ -175,9 +176,16 @@ class ClusterView:
                 ):
                     raise
                 self._failed_at[address] = loop.time()
-                reasons.append(f"{address}: {error.details()}")
+                if is_refusal(error):
+                    refusals.append(f"{address} says: {error.details()}")
+                else:
+                    silent.append(f"{address}: {silence(error)}")
+        if refusals:
+            absent = f"; no answer from {', '.join(silent)}" if silent else ""
+            others = f"; {len(refusals) - 1} more cannot help either" if len(refusals) > 1 else ""
+            raise NoBrokerError(refusals[0] + others + absent)
         raise NoBrokerError(
-            f"no broker answers ({'; '.join(reasons)}): are the addresses right and the nodes up?"
+            f"no broker answers ({', '.join(silent)}): are the addresses right and the nodes up?"
         )
 
     async def close(self) -> None:

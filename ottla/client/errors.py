@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import grpc
 import grpc.aio
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status.rpc_status import from_call
@@ -43,7 +44,7 @@ class BrokerError(ClientError):
 
 
 class NoBrokerError(ClientError):
-    """No broker answers: wrong addresses, or the cluster is down."""
+    """No broker answers, or none that can help: wrong addresses, the cluster is down or has no controller."""
 
     code = ErrorCode.BROKER_NOT_AVAILABLE
     retriable = True
@@ -66,6 +67,18 @@ class ClosedError(ClientError):
     """The client was closed."""
 
     code = ErrorCode.INVALID_REQUEST
+
+
+def is_refusal(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a broker said so, not the way to it: brokers give google.rpc details."""
+    return from_call(cast("Any", error)) is not None
+
+
+def silence(error: grpc.aio.AioRpcError) -> str:
+    """Why a broker did not answer, in few words: gRPC's last cause of several."""
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "nothing heard in time"
+    return (error.details() or error.code().name).rpartition(": ")[2]
 
 
 def code_name(code: int) -> str:

@@ -3,8 +3,8 @@
 import asyncio
 import errno
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from cluster.broker import Broker, Environment
 from cluster.config import NodeConfig
@@ -12,6 +12,8 @@ from cluster.endpoints import Endpoint
 from storage.disk import Buffer, Disk, DiskFile, DiskLock
 from tests.simulation.disk import SimDisk
 from tests.simulation.network import SimNetwork, SimPeerNetwork
+
+T = TypeVar("T")
 
 TOPIC = "t"
 LEAVE_S = 15.0
@@ -61,6 +63,9 @@ class MortalDisk:
 
     async def remove(self, path: str) -> None:
         await self._alive().remove(path)
+
+    async def work(self, job: Callable[[], T]) -> T:
+        return await self._alive().work(job)
 
     def lock(self, path: str) -> DiskLock:
         return _MortalLock(self, self._alive().lock(path))

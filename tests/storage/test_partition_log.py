@@ -177,12 +177,12 @@ def test_records_are_found_by_time(log: PartitionLog) -> None:
     fill(log, 30, epoch=2)
     for number in range(30):
         for delta in (0, 1):
-            found = log.offset_for_timestamp(NOW_MS + number * 10 + delta, end_offset=60)
+            found = run(log.offset_for_timestamp(NOW_MS + number * 10 + delta, end_offset=60))
             assert found == (number * 2 + delta, NOW_MS + number * 10 + delta, 2)
-    assert log.offset_for_timestamp(NOW_MS + 10_000, end_offset=60) is None
-    assert log.offset_for_timestamp(NOW_MS + 290, end_offset=58) is None
+    assert run(log.offset_for_timestamp(NOW_MS + 10_000, end_offset=60)) is None
+    assert run(log.offset_for_timestamp(NOW_MS + 290, end_offset=58)) is None
     log.advance_log_start(11)
-    assert log.offset_for_timestamp(0, end_offset=60) == (11, NOW_MS + 51, 2)
+    assert run(log.offset_for_timestamp(0, end_offset=60)) == (11, NOW_MS + 51, 2)
 
 
 def test_times_out_of_order_are_found_all_the_same(log: PartitionLog) -> None:
@@ -192,13 +192,13 @@ def test_times_out_of_order_are_found_all_the_same(log: PartitionLog) -> None:
     for asked in range(0, 1001, 7):
         for end in (60, 31, 1):
             expected = next((o for o, s in enumerate(stamps[:end]) if s >= asked), None)
-            found = log.offset_for_timestamp(asked, end_offset=end)
+            found = run(log.offset_for_timestamp(asked, end_offset=end))
             assert (found.offset if found else None) == expected
     for end in range(1, 61):
-        best = log.max_timestamp(end_offset=end)
+        best = run(log.max_timestamp(end_offset=end))
         assert best is not None
         assert best[:2] == (stamps.index(max(stamps[:end])), max(stamps[:end]))
-    assert log.max_timestamp(end_offset=0) is None
+    assert run(log.max_timestamp(end_offset=0)) is None
 
 
 def test_log_append_time_stamps_and_says_so(disk: SimDisk) -> None:
@@ -251,7 +251,7 @@ def test_indexes_let_go_come_back(log: PartitionLog) -> None:
     run(log.checkpoint())
     assert any(segment._index is None for segment in log.segments)
     assert len(values_of(log)) == 80
-    assert log.offset_for_timestamp(NOW_MS + 100, end_offset=80) is not None
+    assert run(log.offset_for_timestamp(NOW_MS + 100, end_offset=80)) is not None
 
 
 def test_flush_os_acknowledges_at_once_and_still_knows_what_is_synced(disk: SimDisk) -> None:

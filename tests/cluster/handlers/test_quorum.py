@@ -54,6 +54,7 @@ class Node:
             self,
             self,  # type: ignore[arg-type]
             lambda node_id: Peer(node_id, f"node{node_id}:9190"),
+            lambda: "nobody leads",
             lambda: 0,
         )
 
