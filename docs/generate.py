@@ -78,8 +78,8 @@ third column is the default of all topics that do not set the key themselves.
 BROKER = """
 ## Brokers
 
-Set for all brokers, or for one, with `Admin.alter_configs`; or at start, in a node's file or environment. Keys marked
-*cluster* can be set for all brokers only. The defaults of topics (third column above) can be set here too, and are
+Set for all brokers with `ottla cluster configs --set key=value`, for one with `--broker N`; or at start, in a node's
+file or environment. Keys marked *cluster* can be set for all brokers only. The defaults of topics (third column above) can be set here too, and are
 not repeated.
 
 """

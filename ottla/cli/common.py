@@ -5,7 +5,8 @@ Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wro
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import grpc.aio
@@ -79,6 +80,15 @@ def print_json(value: Any) -> None:
     sys.stdout.buffer.flush()
 
 
+def report(json: bool, facts: Any, *lines: str) -> None:
+    """What was done: as JSON for programs, or in words."""
+    if json:
+        print_json(facts)
+    else:
+        for line in lines:
+            typer.echo(line)
+
+
 def _named(value: Any) -> Any:
     raise NotImplementedError(f"{type(value).__name__} has no JSON form")
 
@@ -94,6 +104,35 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     for row in rows:
         table.add_row(*("-" if cell is None else str(cell) for cell in row))
     Console(soft_wrap=False).print(table)
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Gives a function to call with how much more is done. On standard error, when it is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(count: int) -> None:
+            bar.advance(task, count)
+
+        yield advance
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A sign of life for what has no known end. On standard error, when it is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
 
 
 def parse_assignments(option: str, assignments: Sequence[str]) -> dict[str, str]:

@@ -1,11 +1,14 @@
 """`ottla local`: a cluster of real processes on this machine, to try failover by hand."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ottla.cli import common
+
+if TYPE_CHECKING:
+    from ottla.local.cluster import LocalCluster
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +42,7 @@ def init(
     nodes: Nodes = 3,
     base_port: BasePort = 19090,
     set_: Settings = None,
+    json: common.Json = False,
 ) -> None:
     """Write the configuration of a new cluster; nothing is started."""
     from ottla.local.cluster import LocalCluster
@@ -47,9 +51,12 @@ def init(
     cluster = common.guarded(
         lambda: LocalCluster.init(directory, nodes=nodes, base_port=base_port, settings=settings)
     )
-    for node in cluster.nodes:
-        typer.echo(f"wrote {node.config}")
-    typer.echo(f"`ottla local up{_where(directory)}` starts it")
+    common.report(
+        json,
+        _made(cluster),
+        *(f"wrote {node.config}" for node in cluster.nodes),
+        f"`ottla local up{_where(directory)}` starts it",
+    )
 
 
 @app.command()
@@ -58,6 +65,7 @@ def up(
     nodes: Nodes = 3,
     base_port: BasePort = 19090,
     set_: Settings = None,
+    json: common.Json = False,
 ) -> None:
     """Start every node that is not running, and wait until all serve. Makes the cluster first if there is none."""
     from ottla.local.cluster import LocalCluster
@@ -71,55 +79,62 @@ def up(
             return LocalCluster.init(directory, nodes=nodes, base_port=base_port, settings=settings)
 
     cluster = common.guarded(find_or_make)
-    common.run(cluster.up())
-    typer.echo(f"{len(cluster.nodes)} nodes serve; --bootstrap {cluster.bootstrap}")
+    with common.waiting(f"starting {len(cluster.nodes)} nodes"):
+        common.run(cluster.up())
+    common.report(
+        json,
+        _made(cluster),
+        f"{len(cluster.nodes)} nodes serve; --bootstrap {cluster.bootstrap}",
+    )
 
 
 @app.command()
-def start(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+def start(node: NodeId, directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
     """Start one node and wait until it serves."""
     from ottla.local.cluster import LocalCluster
 
     cluster = common.guarded(lambda: LocalCluster(directory))
     pid = common.guarded(lambda: cluster.start(node))
-    common.run(cluster.wait_serving([node]))
-    typer.echo(f"node {node} serves (process {pid})")
+    with common.waiting(f"starting node {node}"):
+        common.run(cluster.wait_serving([node]))
+    common.report(json, _state(node, pid, "running"), f"node {node} serves (process {pid})")
 
 
 @app.command()
-def kill(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+def kill(node: NodeId, directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
     """Kill a node with SIGKILL: no goodbye, as when its machine dies."""
     from ottla.local.cluster import LocalCluster
 
     pid = common.guarded(lambda: LocalCluster(directory).kill(node))
-    typer.echo(f"node {node} killed (process {pid})")
+    common.report(json, _state(node, pid, "stopped"), f"node {node} killed (process {pid})")
 
 
 @app.command()
-def pause(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+def pause(node: NodeId, directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
     """Pause a node with SIGSTOP: its connections stay, it is silent."""
     from ottla.local.cluster import LocalCluster
 
     pid = common.guarded(lambda: LocalCluster(directory).pause(node))
-    typer.echo(f"node {node} paused (process {pid})")
+    common.report(json, _state(node, pid, "paused"), f"node {node} paused (process {pid})")
 
 
 @app.command()
-def resume(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+def resume(node: NodeId, directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
     """Let a paused node go on."""
     from ottla.local.cluster import LocalCluster
 
     pid = common.guarded(lambda: LocalCluster(directory).resume(node))
-    typer.echo(f"node {node} goes on (process {pid})")
+    common.report(json, _state(node, pid, "running"), f"node {node} goes on (process {pid})")
 
 
 @app.command()
-def stop(node: NodeId, directory: Dir = DEFAULT_DIR) -> None:
+def stop(node: NodeId, directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
     """Stop a node in peace: its leaderships move first, clients notice nothing."""
     from ottla.local.cluster import LocalCluster
 
-    pid = common.guarded(lambda: LocalCluster(directory).stop(node))
-    typer.echo(f"node {node} stopped (process {pid})")
+    with common.waiting(f"stopping node {node}"):
+        pid = common.guarded(lambda: LocalCluster(directory).stop(node))
+    common.report(json, _state(node, pid, "stopped"), f"node {node} stopped (process {pid})")
 
 
 @app.command()
@@ -142,16 +157,31 @@ def status(directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
 
 
 @app.command()
-def down(directory: Dir = DEFAULT_DIR) -> None:
+def down(directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
     """Stop every node. Data stay; `ottla local up` goes on with them."""
     from ottla.local.cluster import LocalCluster
 
-    stopped = common.guarded(lambda: LocalCluster(directory).down())
-    typer.echo(
-        f"stopped {', '.join(f'node {node}' for node in stopped)}"
-        if stopped
-        else "nothing was running"
+    with common.waiting("stopping"):
+        stopped = common.guarded(lambda: LocalCluster(directory).down())
+    named = ", ".join(f"node {node}" for node in stopped)
+    common.report(
+        json, {"stopped": stopped}, f"stopped {named}" if stopped else "nothing was running"
     )
+
+
+def _made(cluster: "LocalCluster") -> dict[str, Any]:
+    return {
+        "dir": str(cluster.folder),
+        "bootstrap": cluster.bootstrap,
+        "nodes": [
+            {"node_id": node.node_id, "grpc": node.grpc, "config": str(node.config)}
+            for node in cluster.nodes
+        ],
+    }
+
+
+def _state(node: int, pid: int, state: str) -> dict[str, Any]:
+    return {"node_id": node, "pid": pid, "state": state}
 
 
 def _where(directory: Path) -> str:

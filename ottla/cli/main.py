@@ -2,7 +2,19 @@
 
 import typer
 
-from ottla.cli import bench, cluster, demo, health, local, records, server, topics
+from ottla.cli import (
+    bench,
+    broker_configs,
+    cluster,
+    demo,
+    elect,
+    health,
+    local,
+    reassign,
+    records,
+    server,
+    topics,
+)
 
 app = typer.Typer(
     name="ottla",
@@ -10,10 +22,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Ottla: a distributed log that elects, replicates and fails over.",
+    epilog="Exit codes: 0 done; 1 refused, failed or not healthy, with the reason on standard error; 2 wrong usage; "
+    "130 interrupted. Commands that print facts take --json, also those that change something.",
 )
 app.command()(server.server)
 app.command()(demo.demo)
 app.command()(health.health)
+topics.app.command()(reassign.reassign)
+topics.app.command()(reassign.reassignments)
+topics.app.command()(elect.elect)
+cluster.cluster_app.command()(broker_configs.configs)
 app.add_typer(local.app, name="local")
 app.add_typer(topics.app, name="topics")
 app.command()(records.produce)
