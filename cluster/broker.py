@@ -184,7 +184,9 @@ class Broker:
         self._follower = MetadataFollower(
             self.node_id, self.replicas, self.config.static, clock.now_ms
         )
-        self._housekeeping = Housekeeping(self.replicas, clock)
+        self._housekeeping = Housekeeping(
+            self.replicas, clock, self.config.log_retention_check_interval_ms
+        )
 
     def _make_handlers(self, clock: Clock) -> None:
         self.produce = ProduceHandler(
