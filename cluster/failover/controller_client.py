@@ -59,7 +59,7 @@ class ControllerClient:
             left_s = deadline_s - loop.time()
             if left_s <= 0:
                 raise ControllerUnavailableError(
-                    f"no active controller answered within {timeout_s:g} s ({reason}): is a majority of the voters up?"
+                    f"no active controller answered in {timeout_s:.1f} s ({reason}): is a majority of the voters up?"
                 )
             try:
                 reply = await self._attempt(request, min(left_s, ATTEMPT_S))

@@ -46,7 +46,8 @@ class AdminHandler:
 
     async def change(self, request: ControllerRequest, time_left_s: float | None) -> Reply:
         """Committed, and visible on this node. Raises what the controller refuses with."""
-        timeout_s = DEFAULT_TIMEOUT_S if time_left_s is None else min(time_left_s, 60.0)
+        # A little less than the client waits, so that it hears why.
+        timeout_s = DEFAULT_TIMEOUT_S if time_left_s is None else min(time_left_s * 0.9, 60.0)
         return await self._controller.ask(request, timeout_s)
 
     def configs(self, resource: ConfigResource) -> list[EffectiveValue]:

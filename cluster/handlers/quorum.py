@@ -260,10 +260,11 @@ class QuorumHandler:
         return _Answer(leader_id=node_id)
 
     def _member(self, status: RaftStatus, node_id: int) -> None:
-        if all(each.node_id != node_id for each in status.members):
+        members = sorted(each.node_id for each in status.members)
+        if node_id not in members:
             raise VoterError(
-                f"node {node_id} is no member of the metadata quorum; start it with process.roles=broker first, "
-                f"so that it catches up without a vote"
+                f"node {node_id} is no member of the metadata quorum, {', '.join(map(str, members))} are; a new node "
+                f"is one when it runs with process.roles=broker"
             )
 
     def _description(self) -> QuorumDescription:

@@ -4,7 +4,9 @@ Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wro
 """
 
 import asyncio
+import os
 import sys
+import traceback
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -13,6 +15,7 @@ import grpc.aio
 import msgspec
 import typer
 
+from ottla.client.errors import plain_reason
 from storage.errors import OttlaError
 
 T = TypeVar("T")
@@ -40,12 +43,13 @@ def run_with(runner: Callable[[Coroutine[Any, Any, T]], T], work: Coroutine[Any,
     """`run` with another runner than asyncio's."""
     try:
         return runner(work)
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        _end(error)
-    except (OttlaError, grpc.aio.AioRpcError, KeyboardInterrupt, OSError) as error:
+    except (
+        BaseExceptionGroup,
+        OttlaError,
+        grpc.aio.AioRpcError,
+        KeyboardInterrupt,
+        OSError,
+    ) as error:
         _end(error)
 
 
@@ -58,13 +62,35 @@ def guarded(work: Callable[[], T]) -> T:
 
 
 def _end(error: BaseException) -> NoReturn:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     if isinstance(error, KeyboardInterrupt):
         raise typer.Exit(130)
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has enough, as `head` has: nothing more is to be written, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0)
     if isinstance(error, grpc.aio.AioRpcError):
-        fail(error.details() or error.code().name)
+        fail(plain_reason(error))
     if isinstance(error, OttlaError | OSError):
         fail(str(error) or type(error).__name__)
     raise error
+
+
+def said(error: Exception) -> int:
+    """Tell a person about an error that no command expected; returns the exit code."""
+    try:
+        _end(error)
+    except typer.Exit as end:
+        return end.exit_code
+    except Exception as bug:  # noqa: BLE001 - the last resort
+        if os.environ.get("OTTLA_DEBUG"):
+            traceback.print_exception(bug)
+        typer.echo(
+            f"ottla: this is a bug of Ottla: {type(bug).__name__}: {bug}; with OTTLA_DEBUG=1 it shows where",
+            err=True,
+        )
+        return 1
 
 
 def fail(message: str) -> NoReturn:

@@ -21,17 +21,23 @@ DEFAULT_DIR = Path("ottla-data")
 NodeId = Annotated[
     int, typer.Argument(metavar="NODE", help="The node's id, as `ottla local status` shows it.")
 ]
-Nodes = Annotated[int, typer.Option("--nodes", help="How many nodes.")]
+Nodes = Annotated[
+    int | None, typer.Option("--nodes", help="How many nodes a new cluster has.", show_default="3")
+]
 BasePort = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--base-port", help="Node N serves clients at this port + N and its peers at + 100 + N."
+        "--base-port",
+        help="Node N of a new cluster serves clients at this port + N and its peers at + 100 + N.",
+        show_default="19090",
     ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any broker setting, for every node; may be repeated."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any broker setting, for every node of a new cluster; may be repeated.",
     ),
 ]
 
@@ -39,18 +45,13 @@ Settings = Annotated[
 @app.command()
 def init(
     directory: Dir = DEFAULT_DIR,
-    nodes: Nodes = 3,
-    base_port: BasePort = 19090,
+    nodes: Nodes = None,
+    base_port: BasePort = None,
     set_: Settings = None,
     json: common.Json = False,
 ) -> None:
     """Write the configuration of a new cluster; nothing is started."""
-    from ottla.local.cluster import LocalCluster
-
-    settings = common.parse_assignments("--set", set_ or [])
-    cluster = common.guarded(
-        lambda: LocalCluster.init(directory, nodes=nodes, base_port=base_port, settings=settings)
-    )
+    cluster = _make(directory, nodes, base_port, set_)
     common.report(
         json,
         _made(cluster),
@@ -62,23 +63,23 @@ def init(
 @app.command()
 def up(
     directory: Dir = DEFAULT_DIR,
-    nodes: Nodes = 3,
-    base_port: BasePort = 19090,
+    nodes: Nodes = None,
+    base_port: BasePort = None,
     set_: Settings = None,
     json: common.Json = False,
 ) -> None:
     """Start every node that is not running, and wait until all serve. Makes the cluster first if there is none."""
     from ottla.local.cluster import LocalCluster
-    from ottla.local.errors import LocalClusterError
 
-    def find_or_make() -> LocalCluster:
-        try:
-            return LocalCluster(directory)
-        except LocalClusterError:
-            settings = common.parse_assignments("--set", set_ or [])
-            return LocalCluster.init(directory, nodes=nodes, base_port=base_port, settings=settings)
-
-    cluster = common.guarded(find_or_make)
+    if any(directory.glob("node*.toml")):
+        cluster = common.guarded(lambda: LocalCluster(directory))
+        if nodes is not None or base_port is not None or set_:
+            common.fail(
+                f"there is a cluster in {directory} already: --nodes, --base-port and --set are for new ones. Change "
+                f"its node*.toml, remove the folder, or name another with --dir"
+            )
+    else:
+        cluster = _make(directory, nodes, base_port, set_)
     with common.waiting(f"starting {len(cluster.nodes)} nodes"):
         common.run(cluster.up())
     common.report(
@@ -148,11 +149,8 @@ def status(directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
         common.print_json([row._asdict() for row in rows])
         return
     common.print_table(
-        ["NODE", "PID", "STATE", "ROLE", "GRPC", "KAFKA", "CONFIG"],
-        [
-            (row.node_id, row.pid, row.state, row.role, row.grpc, row.kafka, row.config)
-            for row in rows
-        ],
+        ["NODE", "PID", "STATE", "ROLE", "GRPC", "CONFIG"],
+        [(row.node_id, row.pid, row.state, row.role, row.grpc, _short(row.config)) for row in rows],
     )
 
 
@@ -169,6 +167,22 @@ def down(directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
     )
 
 
+def _make(
+    directory: Path, nodes: int | None, base_port: int | None, set_: list[str] | None
+) -> "LocalCluster":
+    from ottla.local.cluster import LocalCluster
+
+    settings = common.parse_assignments("--set", set_ or [])
+    return common.guarded(
+        lambda: LocalCluster.init(
+            directory,
+            nodes=3 if nodes is None else nodes,
+            base_port=19090 if base_port is None else base_port,
+            settings=settings,
+        )
+    )
+
+
 def _made(cluster: "LocalCluster") -> dict[str, Any]:
     return {
         "dir": str(cluster.folder),
@@ -178,6 +192,12 @@ def _made(cluster: "LocalCluster") -> dict[str, Any]:
             for node in cluster.nodes
         ],
     }
+
+
+def _short(path: str) -> str:
+    """From here, when it is below here."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _state(node: int, pid: int, state: str) -> dict[str, Any]:

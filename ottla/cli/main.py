@@ -1,11 +1,20 @@
 """The program `ottla`: its commands, put together."""
 
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
+
+# gRPC's core prints raw lines of its own, and asks for this when it is loaded; our errors say it better.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from ottla.cli import (
     bench,
     broker_configs,
     cluster,
+    common,
     demo,
     elect,
     health,
@@ -25,6 +34,26 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 refused, failed or not healthy, with the reason on standard error; 2 wrong usage; "
     "130 interrupted. Commands that print facts take --json, also those that change something.",
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ottla {version('ottla')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
 app.command()(server.server)
 app.command()(demo.demo)
 app.command()(health.health)
@@ -43,5 +72,8 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point. Whatever happens, a person reads words and no traceback."""
+    try:
+        app()
+    except Exception as error:  # noqa: BLE001 - the last resort
+        sys.exit(common.said(error))

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ottla.local import processes
 from ottla.local.errors import LocalClusterError
 from ottla.local.layout import LocalNode, find_nodes, write_configs
+from ottla.local.ports import check_ports
 from ottla.local.processes import State
 from ottla.v1 import admin_pb2, admin_pb2_grpc
 
@@ -51,7 +52,8 @@ class LocalCluster:
         base_port: int = 19090,
         settings: Mapping[str, str] | None = None,
     ) -> Self:
-        """Write the files of a new cluster. Raises LocalClusterError."""
+        """Write the files of a new cluster. Raises LocalClusterError, also when one of its ports is in use."""
+        check_ports(base_port, nodes)
         write_configs(folder, nodes, base_port, settings or {})
         return cls(folder)
 
@@ -96,8 +98,13 @@ class LocalCluster:
         return processes.send(self.node(node_id), signal.SIGCONT)
 
     def stop(self, node_id: int) -> int:
-        """SIGTERM: leaderships move first; waits until the process has ended. Raises LocalClusterError."""
+        """SIGTERM: leaderships move first; waits until the process has ended. A paused node is resumed first.
+
+        Raises LocalClusterError.
+        """
         node = self.node(node_id)
+        if processes.state(node) is State.PAUSED:
+            processes.send(node, signal.SIGCONT)
         number = processes.send(node, signal.SIGTERM)
         self._await_end(node)
         return number

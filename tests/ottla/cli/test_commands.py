@@ -185,3 +185,33 @@ def test_every_change_tells_its_facts_as_json(ottla: Ottla, cluster: LocalCluste
 def test_help_tells_the_exit_codes() -> None:
     said = CliRunner().invoke(app, ["--help"]).stdout
     assert "Exit codes" in said
+
+
+def test_a_paused_node_can_be_stopped(ottla: Ottla) -> None:
+    ottla("local pause 3")
+    assert ottla("local stop 3").code == 0
+    assert ottla("local start 3").code == 0
+
+
+def test_a_line_without_its_key_is_named_with_what_was_sent(ottla: Ottla) -> None:
+    ottla("topics create lines --partitions 1")
+    done = ottla("produce lines -k :", stdin="a:1\nb:2\nno key\nc:3\n")
+    assert done.code == 1
+    assert "line 3, 'no key', has no key separator ':'; the 2 before it are sent" in done.err
+    assert ottla("consume lines --from-beginning -e").out == "1\n2\n"
+
+
+def test_who_is_no_member_is_told_with_who_is(ottla: Ottla) -> None:
+    done = ottla("quorum remove 9")
+    assert done.code == 1
+    assert "node 9 is no member of the metadata quorum, 1, 2, 3, 4 are" in done.err
+
+
+def test_the_table_of_nodes_fits_a_terminal(
+    ottla: Ottla, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(cluster.folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    said = ottla("local status").out
+    assert len(said.splitlines()) == 5
+    assert "node1.toml" in said.splitlines()[1]
