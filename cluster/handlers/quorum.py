@@ -1,7 +1,7 @@
 """The metadata quorum for operators: describe it, change its voters, move its leadership. Carried out at its leader."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -22,6 +22,8 @@ TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 1.0
 CATCH_UP_TIMEOUT_S = 30.0
 RETRY_S = 0.05
+# A voter that was not heard of for so long counts as gone when another is to be removed.
+SILENT_MS = 3000
 
 
 class VoterError(OttlaError):
@@ -228,6 +230,7 @@ class QuorumHandler:
                 await self._driver.propose_membership(MembershipChange(ChangeKind.PROMOTE, node_id))
             case _Remove(node_id):
                 self._member(status, node_id)
+                self._check_majority_without(status, node_id)
                 await self._driver.propose_membership(MembershipChange(ChangeKind.REMOVE, node_id))
             case Join(node_id=node_id, address=address):
                 await self._admit(status, node_id, address)
@@ -267,6 +270,21 @@ class QuorumHandler:
                 f"is one when it runs with process.roles=broker"
             )
 
+    def _check_majority_without(self, status: RaftStatus, node_id: int) -> None:
+        """A removal that those who stay cannot commit would stop the cluster until more of them are up."""
+        left = [each.node_id for each in status.members if each.voter and each.node_id != node_id]
+        heard_ms = {each.node_id: each.last_contact_ms for each in status.followers}
+        alive = [
+            voter
+            for voter in left
+            if voter == self._node_id or self._now_ms() - heard_ms.get(voter, 0) < SILENT_MS
+        ]
+        if left and len(alive) <= len(left) // 2:
+            raise InvalidRequestError(
+                f"without node {node_id} the voters are {_ids(left)}, and of these only {_ids(alive) or 'none'} can be "
+                f"heard: no majority could go on; start the others or add voters first"
+            )
+
     def _description(self) -> QuorumDescription:
         status = self._driver.status()
         followers = {each.node_id: each for each in status.followers}
@@ -291,6 +309,10 @@ class QuorumHandler:
             replicas=tuple(members),
             node_id=self._node_id,
         )
+
+
+def _ids(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, ids))
 
 
 def _as_raised(refusal: Refusal) -> OttlaError:

@@ -50,7 +50,7 @@ def configs(
                 return None
             return await admin.configs(resource)
 
-    found = common.run(work())
+    found = common.ask(work())
     if found is not None:
         print_configs(found, json=json)
         return

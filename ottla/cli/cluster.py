@@ -27,7 +27,7 @@ def describe_cluster(
         async with Admin(bootstrap) as admin:
             return await admin.describe_cluster()
 
-    found = common.run(work())
+    found = common.ask(work())
     brokers = [
         {
             "node_id": each.node_id,
@@ -87,7 +87,7 @@ def describe_quorum(
         async with Admin(bootstrap) as admin:
             return await admin.describe_quorum()
 
-    found = common.run(work())
+    found = common.ask(work())
     members = [
         {
             "node_id": each.node_id,
@@ -143,7 +143,7 @@ def add(
         async with Admin(bootstrap) as admin:
             await admin.add_voter(node)
 
-    common.run(work())
+    common.ask(work())
     common.report(json, {"node_id": node, "voter": True}, f"node {node} votes now")
 
 
@@ -161,7 +161,7 @@ def remove(
         async with Admin(bootstrap) as admin:
             await admin.remove_voter(node)
 
-    common.run(work())
+    common.ask(work())
     common.report(json, {"node_id": node, "voter": False}, f"node {node} is out of the quorum")
 
 
@@ -181,5 +181,5 @@ def transfer(
         async with Admin(bootstrap) as admin:
             return await admin.transfer_quorum_leadership(node)
 
-    leader = common.run(work())
+    leader = common.ask(work())
     common.report(json, {"leader_id": leader}, f"node {leader} leads the quorum now")

@@ -20,6 +20,8 @@ from storage.errors import OttlaError
 
 T = TypeVar("T")
 
+PATIENCE_S = 2.0
+
 Bootstrap = Annotated[
     str,
     typer.Option(
@@ -37,6 +39,24 @@ Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON, for pro
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; refusals become one line on standard error and exit code 1."""
     return run_with(asyncio.run, work)
+
+
+def ask(work: Coroutine[Any, Any, T]) -> T:
+    """`run` for a question that is answered at once: when it is not, a person at a terminal is told."""
+
+    async def patiently() -> T:
+        notice = asyncio.get_running_loop().call_later(PATIENCE_S, _still_waiting)
+        try:
+            return await work
+        finally:
+            notice.cancel()
+
+    return run(patiently())
+
+
+def _still_waiting() -> None:
+    if sys.stderr.isatty():
+        typer.echo("ottla: no answer yet, still waiting (Ctrl-C gives up)", err=True)
 
 
 def run_with(runner: Callable[[Coroutine[Any, Any, T]], T], work: Coroutine[Any, Any, T]) -> T:

@@ -74,7 +74,7 @@ def reassign(
                 )
             return rows
 
-    rows = common.run(work())
+    rows = common.run(work()) if wait else common.ask(work())
     _show(rows, cancel=cancel, waited=wait, json=json)
     if any(row["error"] for row in rows):
         raise typer.Exit(1)
@@ -110,7 +110,7 @@ def reassignments(
         async with Admin(bootstrap) as admin:
             return await _ongoing(admin)
 
-    rows = common.run(work())
+    rows = common.ask(work())
     if json:
         common.print_json(rows)
     elif not rows:

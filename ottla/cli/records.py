@@ -254,7 +254,7 @@ def offsets(
                 for number in numbers
             ]
 
-    rows = common.run(work())
+    rows = common.ask(work())
     if json:
         common.print_json(rows)
         return

@@ -67,7 +67,7 @@ def create(
                     return None
                 raise
 
-    created = common.run(work())
+    created = common.ask(work())
     if json:
         common.print_json(
             {"topic": topic, "created": created is not None}
@@ -197,7 +197,7 @@ def alter(
             if partitions is not None:
                 await admin.create_partitions(topic, partitions)
 
-    common.run(work())
+    common.ask(work())
     common.report(
         json,
         {"topic": topic, "partitions": partitions, "set": configs, "unset": delete_config or []},
@@ -218,7 +218,7 @@ def configs(
         async with Admin(bootstrap) as admin:
             return await admin.topic_configs(topic)
 
-    print_configs(common.run(work()), json=json)
+    print_configs(common.ask(work()), json=json)
 
 
 @app.command()
@@ -243,7 +243,7 @@ def delete(
                 raise
             return True
 
-    deleted = common.run(work())
+    deleted = common.ask(work())
     common.report(
         json,
         {"topic": topic, "deleted": deleted},
@@ -258,7 +258,7 @@ def _topics(bootstrap: str, names: list[str]) -> list[Any]:
         async with Admin(bootstrap) as admin:
             return await admin.topics(names)
 
-    return common.run(work())
+    return common.ask(work())
 
 
 def _wanted(partition: Any, under_replicated: bool, unavailable: bool) -> bool:

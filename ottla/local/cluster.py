@@ -71,7 +71,12 @@ class LocalCluster:
         raise LocalClusterError(f"there is no node {node_id} in {self.folder}; there are {known}")
 
     async def up(self, *, wait: bool = True, timeout_s: float = UP_TIMEOUT_S) -> None:
-        """Start every node that is not running and wait until all serve. Raises LocalClusterError."""
+        """Start every node that is not running and wait until all serve. Raises LocalClusterError.
+
+        Nothing is started when a file cannot be read.
+        """
+        for node in self.nodes:
+            node.settings()
         for node in self.nodes:
             if processes.state(node) is State.STOPPED:
                 processes.start(node)
