@@ -22,8 +22,8 @@ TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 1.0
 CATCH_UP_TIMEOUT_S = 30.0
 RETRY_S = 0.05
-# A voter that was not heard of for so long counts as gone when another is to be removed.
-SILENT_MS = 3000
+# A voter that is not heard of for so long counts as gone when another is to be removed: several heartbeats.
+SILENT_MS = 1500
 
 
 class VoterError(OttlaError):
@@ -230,7 +230,7 @@ class QuorumHandler:
                 await self._driver.propose_membership(MembershipChange(ChangeKind.PROMOTE, node_id))
             case _Remove(node_id):
                 self._member(status, node_id)
-                self._check_majority_without(status, node_id)
+                await self._require_majority_without(node_id)
                 await self._driver.propose_membership(MembershipChange(ChangeKind.REMOVE, node_id))
             case Join(node_id=node_id, address=address):
                 await self._admit(status, node_id, address)
@@ -270,20 +270,31 @@ class QuorumHandler:
                 f"is one when it runs with process.roles=broker"
             )
 
-    def _check_majority_without(self, status: RaftStatus, node_id: int) -> None:
-        """A removal that those who stay cannot commit would stop the cluster until more of them are up."""
-        left = [each.node_id for each in status.members if each.voter and each.node_id != node_id]
-        heard_ms = {each.node_id: each.last_contact_ms for each in status.followers}
-        alive = [
-            voter
-            for voter in left
-            if voter == self._node_id or self._now_ms() - heard_ms.get(voter, 0) < SILENT_MS
-        ]
-        if left and len(alive) <= len(left) // 2:
-            raise InvalidRequestError(
-                f"without node {node_id} the voters are {_ids(left)}, and of these only {_ids(alive) or 'none'} can be "
-                f"heard: no majority could go on; start the others or add voters first"
-            )
+    async def _require_majority_without(self, node_id: int) -> None:
+        """A removal that those who stay cannot commit would stop the cluster until more of them are up.
+
+        What was heard before the question proves nothing: waits until enough of them are heard of again. Raises
+        InvalidRequestError.
+        """
+        asked_ms = self._now_ms()
+        while True:
+            status = self._driver.status()
+            left = [each.node_id for each in status.members if each.voter]
+            if node_id not in left or left == [node_id]:
+                return
+            left.remove(node_id)
+            heard_ms = {each.node_id: each.last_contact_ms for each in status.followers}
+            alive = [
+                each for each in left if each == self._node_id or heard_ms.get(each, 0) > asked_ms
+            ]
+            if len(alive) > len(left) // 2:
+                return
+            if self._now_ms() - asked_ms > SILENT_MS:
+                raise InvalidRequestError(
+                    f"without node {node_id} the voters are {_ids(left)}, and of these only {_ids(alive) or 'none'} "
+                    f"can be heard: no majority could go on; start the others or add voters first"
+                )
+            await asyncio.sleep(RETRY_S)
 
     def _description(self) -> QuorumDescription:
         status = self._driver.status()
