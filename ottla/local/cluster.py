@@ -131,13 +131,22 @@ class LocalCluster:
 
     async def wait_serving(self, node_ids: Sequence[int], timeout_s: float = UP_TIMEOUT_S) -> None:
         """Wait until these nodes are in the cluster and serve clients. Raises LocalClusterError with what they say."""
-        waiting = [self.node(node_id) for node_id in node_ids]
+        waiting = {node_id: self.node(node_id) for node_id in node_ids}
+
+        async def wait(node: LocalNode) -> None:
+            await self._wait_serving(node)
+            del waiting[node.node_id]
+
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.gather(*(self._wait_serving(node) for node in waiting))
+                await asyncio.gather(*(wait(node) for node in tuple(waiting.values())))
         except TimeoutError:
+            said = "\n".join(
+                f"the end of {node.log}:\n{processes.last_lines(node, 2)}"
+                for node in waiting.values()
+            )
             raise LocalClusterError(
-                f"nodes {list(node_ids)} do not all serve after {timeout_s:g} s; see {self.folder}/node*.log"
+                f"node {', '.join(map(str, waiting))} does not serve after {timeout_s:g} s; {said}"
             ) from None
 
     async def _wait_serving(self, node: LocalNode) -> None:

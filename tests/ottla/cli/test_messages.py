@@ -1,6 +1,8 @@
 """What a person reads when something is wrong: words, never a traceback."""
 
+import asyncio
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ottla.local.cluster import LocalCluster
+from ottla.local.errors import LocalClusterError
 from ottla.local.ports import free_base_port
 
 
@@ -27,8 +31,6 @@ def ottla(*words: str, stdin: str = "", **environment: str) -> "subprocess.Compl
 @pytest.fixture
 def free() -> str:
     """A base port for one node."""
-    import random
-
     return str(free_base_port(1, random.Random()))
 
 
@@ -105,6 +107,23 @@ def test_a_port_in_use_is_told_before_anything_is_made(tmp_path: Path, free: str
     assert done.returncode == 1
     assert f"port {int(free) + 101} of node 1 is in use" in done.stderr
     assert not folder.exists()
+
+
+def test_a_node_that_does_not_serve_is_named_with_its_last_words(tmp_path: Path) -> None:
+    """One of three has no majority."""
+
+    async def run() -> None:
+        made = LocalCluster.init(tmp_path, base_port=free_base_port(3, random.Random()))
+        try:
+            made.start(1)
+            await made.wait_serving([1], timeout_s=1.5)
+        finally:
+            made.down()
+
+    with pytest.raises(
+        LocalClusterError, match=r"node 1 does not serve after 1.5 s(.|\n)*node1.log"
+    ):
+        asyncio.run(run())
 
 
 def test_a_bug_is_called_one_and_shows_where_when_asked() -> None:
