@@ -87,11 +87,12 @@ def consume(
                 size=size,
                 compression="none",
                 linger_ms=5,
-                progress=lambda _: None,
+                progress=progress,
             )
         return (await consume(bootstrap, name, records=records, progress=progress)).facts()
 
-    _measure(bootstrap, topic, partitions, replication_factor, records, work, json)
+    total = records if topic else 2 * records
+    _measure(bootstrap, topic, partitions, replication_factor, total, work, json)
 
 
 @app.command()
