@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FILE ?=
+ONLY ?=
 # pytest-xdist's workers; two cores are what we design for.
 JOBS ?= 2
 
-.PHONY: help setup demo test check proto docs bench clean
+.PHONY: help setup demo test mutants check proto wire docs bench clean
 help:            ## what the verbs do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
@@ -26,6 +27,9 @@ demo: setup      ## three nodes, a file streamed through, the leader killed; FIL
 test: setup      ## all tests
 	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
 
+mutants: setup   ## bring known bugs back one by one, see the tests notice; ONLY=... for some of them
+	@$(BIN)/python -m tests.mutants.run --jobs $(JOBS) $(if $(ONLY),--only "$(ONLY)")
+
 check: setup     ## lint, types, import contracts, buf lint, tidy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,6 +40,9 @@ check: setup     ## lint, types, import contracts, buf lint, tidy
 
 proto: setup     ## generate ottla/v1 from proto/
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. proto/ottla/v1/*.proto
+
+wire: setup      ## generate wire/messages from Kafka's schemas
+	$(BIN)/python -m wire.generate
 
 docs: setup      ## generate docs/CONFIGURATION.md from the configuration classes
 	@$(BIN)/python -m docs.generate

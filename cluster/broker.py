@@ -20,9 +20,14 @@ from cluster.errors import NotLeaderError, UnknownTopicOrPartitionError
 from cluster.failover.broker_lease import BrokerLease
 from cluster.failover.controller_client import ControllerClient
 from cluster.failover.metadata_follower import MetadataFollower
+from cluster.group_settings import GroupSettingsSource
+from cluster.groups.classic_rebalance import Clock as GroupClock
+from cluster.groups.coordinators import Coordinators
 from cluster.handlers.admin import AdminHandler, ProducerIds
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.handlers.fetch import FetchHandler
+from cluster.handlers.group_location import GroupLocation
+from cluster.handlers.groups import GroupHandler
 from cluster.handlers.offsets import OffsetsHandler
 from cluster.handlers.produce import ProduceHandler
 from cluster.handlers.quorum import Join, QuorumHandler
@@ -181,8 +186,21 @@ class Broker:
             eligible=self._may_join_isr,
             log_lost=self.lease.give_up,
         )
+        self._group_settings = GroupSettingsSource(lambda: self.image, self.config.static)
+        self._coordinators = Coordinators(
+            self.replicas.partitions,
+            self.partition,
+            self.replicas.request_flush,
+            lambda: GroupClock(clock.now_ms(), clock.now_wall_ms()),
+            self._group_settings.current,
+            self._environment.rng,
+        )
         self._follower = MetadataFollower(
-            self.node_id, self.replicas, self.config.static, clock.now_ms
+            self.node_id,
+            self.replicas,
+            self.config.static,
+            clock.now_ms,
+            self._coordinators.roles_changed,
         )
         self._housekeeping = Housekeeping(
             self.replicas, clock, self.config.log_retention_check_interval_ms
@@ -202,6 +220,10 @@ class Broker:
             self.config.static,
             lambda: self._follower.begun,
         )
+        self.groups = GroupHandler(
+            self._coordinators, lambda: self.image, self._group_settings.current, clock.now_wall_ms
+        )
+        self.group_location = GroupLocation(self.admin, lambda: self.image)
         self.producer_ids = ProducerIds(
             self.node_id, self.controller_client, lambda: self.lease.broker_epoch
         )
@@ -263,6 +285,7 @@ class Broker:
                         self._directory.run_removals(),
                         self.replicas.run(),
                         self._follower.run(),
+                        self._coordinators.run(),
                         self._housekeeping.run(),
                         self._live(),
                         self._end_when_cast_out(),

@@ -46,10 +46,10 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
     listeners: Annotated[
         str,
         Meta(
-            description="Where the node listens, as `NAME://host:port,...`. A name that begins with GRPC is a client "
-            "door, PEER is for the other nodes. Port 0 takes any free port."
+            description="Where the node listens, as `NAME://host:port,...`. A name that begins with GRPC or KAFKA is a "
+            "client door of that protocol, PEER is for the other nodes. Port 0 takes any free port."
         ),
-    ] = "GRPC://127.0.0.1:9090,PEER://127.0.0.1:9190"
+    ] = "GRPC://127.0.0.1:9090,KAFKA://127.0.0.1:9092,PEER://127.0.0.1:9190"
     advertised_listeners: Annotated[
         str,
         Meta(

@@ -25,6 +25,11 @@ class Endpoint(NamedTuple):
         """Whether it is a gRPC door for clients."""
         return self.name.startswith("GRPC")
 
+    @property
+    def is_kafka(self) -> bool:
+        """Whether it is a door for clients of the Kafka protocol."""
+        return self.name.startswith("KAFKA")
+
 
 def parse_endpoints(key: str, text: str) -> dict[str, Endpoint]:
     """`NAME://host:port,...`. Raises ConfigurationError naming the part that is wrong."""
@@ -34,9 +39,9 @@ def parse_endpoints(key: str, text: str) -> dict[str, Endpoint]:
         host, _, port = address.rpartition(":")
         if not separator or not port.isdigit() or int(port) > 65535:
             raise ConfigurationError(f"{key}: {part!r} is not NAME://host:port")
-        if name != PEER and not name.startswith("GRPC"):
+        if name != PEER and not name.startswith(("GRPC", "KAFKA")):
             raise ConfigurationError(
-                f"{key}: {name} is not a listener; names are PEER, GRPC, GRPC_<anything>"
+                f"{key}: {name} is not a listener; names are PEER, GRPC, GRPC_<anything>, KAFKA, KAFKA_<anything>"
             )
         if name in endpoints:
             raise ConfigurationError(f"{key}: {name} stands twice")

@@ -6,6 +6,7 @@ import resource
 import socket
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -19,12 +20,21 @@ from cluster.listeners.grpc_fetch import GrpcFetch
 from cluster.listeners.grpc_log import GrpcLog
 from cluster.listeners.grpc_produce import GrpcProduce
 from cluster.listeners.grpc_server import GrpcDoor
+from cluster.listeners.kafka.apis import Services, dispatcher
+from cluster.listeners.kafka.server import KafkaDoor, KafkaLimits
 from cluster.peers.grpc_network import GrpcPeerNetwork
 from ottla.v1 import common_pb2
 from storage.errors import DataDirectoryError, OttlaError
 from storage.real_disk import RealDisk
 
 log = structlog.get_logger("node")
+
+
+class Doors(NamedTuple):
+    """Where clients come in."""
+
+    grpc: list[GrpcDoor]
+    kafka: list[KafkaDoor]
 
 
 class Node:
@@ -43,17 +53,22 @@ class Node:
         _raise_file_limit()
         disk = _open_disk(config)
         try:
-            doors = [GrpcDoor(each) for each in listeners(config).values() if each.is_grpc]
-            ports = {door.endpoint.name: door.port for door in doors}
+            found = listeners(config).values()
+            doors = Doors(
+                [GrpcDoor(each) for each in found if each.is_grpc],
+                [KafkaDoor(each, KafkaLimits()) for each in found if each.is_kafka],
+            )
+            ports = {door.endpoint.name: door.port for door in doors.grpc}
+            ports |= {door.endpoint.name: door.port for door in doors.kafka}
             peer_listen = listeners(config)[PEER]
             told = advertised(config, ports, socket.gethostname())
             network = GrpcPeerNetwork(config.node_id, peer_listen.address, self._cluster_id)
             environment = Environment(disk, network, random.Random(), _wall_ms)
             broker = self._broker = await Broker.open(config, environment, told)
             try:
-                await self._live(broker, doors)
+                await self._live(broker, doors, _kafka_services(broker, environment, told))
             finally:
-                for door in doors:
+                for door in doors.grpc:
                     await door.close()
         finally:
             disk.close()
@@ -63,32 +78,40 @@ class Node:
         """Ask for a controlled shutdown."""
         self._stop_asked.set()
 
-    async def _live(self, broker: Broker, doors: list[GrpcDoor]) -> None:
+    async def _live(self, broker: Broker, doors: Doors, services: Services) -> None:
         async with asyncio.TaskGroup() as tasks:
             living = tasks.create_task(broker.run())
-            for door in doors:
+            for door in doors.grpc:
                 await door.start(*_services(broker, door.endpoint))
                 log.info("listening", name=door.endpoint.name, address=door.endpoint.address)
+            for kafka in doors.kafka:
+                tasks.create_task(kafka.run(dispatcher(services)))
+                log.info("listening", name=kafka.endpoint.name, address=kafka.endpoint.address)
             announcing = tasks.create_task(self._announce(broker, doors))
             stopping = tasks.create_task(self._drain(broker, doors))
             await living
             announcing.cancel()
             stopping.cancel()
+            for kafka in doors.kafka:
+                kafka.close()
 
-    async def _announce(self, broker: Broker, doors: list[GrpcDoor]) -> None:
+    async def _announce(self, broker: Broker, doors: Doors) -> None:
         await broker.lease.unfenced.wait()
-        for door in doors:
+        for door in doors.grpc:
             await door.serving()
         self.serving.set()
         log.info("serving", node=broker.node_id, cluster_id=broker.image.cluster_id)
 
-    async def _drain(self, broker: Broker, doors: list[GrpcDoor]) -> None:
+    async def _drain(self, broker: Broker, doors: Doors) -> None:
         """Leaderships move first while the doors are still open, so that clients are told where to."""
         await self._stop_asked.wait()
         broker.stop()
         await broker.left.wait()
-        for door in doors:
-            await door.drain()
+        async with asyncio.TaskGroup() as tasks:
+            for door in doors.grpc:
+                tasks.create_task(door.drain())
+            for kafka in doors.kafka:
+                tasks.create_task(kafka.drain())
 
     def _cluster_id(self) -> str:
         return self._broker.cluster_id if self._broker is not None else ""
@@ -113,6 +136,29 @@ def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin]:
     )
     admin = GrpcAdmin(listener, broker.node_id, broker.admin, broker.quorum, broker.delete_records)
     return log_service, admin
+
+
+def _kafka_services(
+    broker: Broker, environment: Environment, told: dict[str, Endpoint]
+) -> Services:
+    return Services(
+        produce=broker.produce,
+        fetch=broker.fetch,
+        offsets=broker.offsets,
+        delete_records=broker.delete_records,
+        admin=broker.admin,
+        quorum=broker.quorum,
+        producer_ids=broker.producer_ids,
+        groups=broker.groups,
+        group_location=broker.group_location,
+        image=lambda: broker.image,
+        partition=broker.partition,
+        rng=environment.rng,
+        replicas=broker.replicas.partitions,
+        config=broker.config,
+        advertised=told,
+        free_bytes=environment.disk.free_bytes,
+    )
 
 
 def _open_disk(config: NodeConfig) -> RealDisk:

@@ -29,3 +29,13 @@ async def until_first_ends(*work: Coroutine[Any, Any, None]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.result()
+
+
+def cancelled_by_us() -> bool:
+    """In the handler of a CancelledError: whether this task was asked to end.
+
+    grpc.aio raises CancelledError also when a call or its channel was closed elsewhere. Taken for our own cancellation
+    it would end a task that nobody wanted to end, without a word (`asyncio.TaskGroup` says nothing either).
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

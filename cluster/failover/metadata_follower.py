@@ -29,7 +29,10 @@ class MetadataFollower:
         replicas: ReplicaManager,
         static: Mapping[str, str],
         now_ms: Callable[[], int],
+        roles_changed: Callable[[MetadataImage], None] = lambda _: None,
     ) -> None:
+        """`roles_changed` is called when the replicas have the roles that an image gives them."""
+        self._roles_changed = roles_changed
         self._node_id = node_id
         self._replicas = replicas
         self._static = static
@@ -78,6 +81,7 @@ class MetadataFollower:
             self._replicas.registered_again()
         if old.brokers is not image.brokers:
             self._replicas.reconsider_joins()
+        self._roles_changed(image)
 
     def _epoch_in(self, image: MetadataImage) -> int | None:
         broker = image.brokers.get(self._node_id)

@@ -6,6 +6,7 @@ from cluster.errors import NotCaughtUpError
 from cluster.failover.controller_client import ControllerClient
 from kraft.metadata.effective_config import (
     EffectiveValue,
+    Floors,
     describe_broker,
     describe_topic,
     floors,
@@ -52,20 +53,24 @@ class AdminHandler:
 
     def configs(self, resource: ConfigResource) -> list[EffectiveValue]:
         """Every key of a topic or broker with its value and source. Raises UnknownTopicError and the like."""
+        found = self.config_floors(resource)
+        topic = resource.type == ResourceType.TOPIC
+        return describe_topic(found) if topic else describe_broker(found)
+
+    def config_floors(self, resource: ConfigResource) -> Floors:
+        """What is set for a topic or broker at each floor. Raises UnknownTopicError and the like."""
         image = self.current_image()
         if resource.type == ResourceType.TOPIC:
             if image.topic(resource.name) is None:
                 raise UnknownTopicError(f"there is no topic {resource.name}")
-            return describe_topic(
-                floors(image, topic=resource.name, node_id=self._node_id, static=self._static)
-            )
+            return floors(image, topic=resource.name, node_id=self._node_id, static=self._static)
         if not resource.name:
-            return describe_broker(floors(image))
+            return floors(image)
         if not resource.name.isdigit() or int(resource.name) not in image.brokers:
             raise BrokerNotRegisteredError(f"there is no broker {resource.name}")
         node_id = int(resource.name)
         static = self._static if node_id == self._node_id else {}
-        return describe_broker(floors(image, node_id=node_id, static=static))
+        return floors(image, node_id=node_id, static=static)
 
 
 class ProducerIds:

@@ -20,6 +20,7 @@ from cluster.peers.network import (
     check_greeting,
 )
 from cluster.ports import bind_grpc
+from cluster.together import cancelled_by_us
 
 SERVICE = "ottla.peer.v1.PeerService"
 MAX_FRAME_BYTES = 16 << 20
@@ -67,30 +68,36 @@ class GrpcPeerNetwork:
 
     async def call(self, peer: Peer, method: str, request: bytes, timeout_s: float) -> bytes:
         """One request, one reply. Raises PeerGoneError, PeerRefusedError."""
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel(peer).unary_unary(
+        channel = self._channel(peer)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
             f"/{SERVICE}/{method}"
         )
         try:
             reply = await call(request, timeout=timeout_s, metadata=self._metadata(peer))
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
-                await self._discard(peer)
+                await self._discard(peer, channel)
             raise _translate(peer, error) from None
+        except asyncio.CancelledError:
+            if cancelled_by_us():
+                raise
+            raise _closed(peer) from None
         assert isinstance(reply, bytes)
         return reply
 
     @asynccontextmanager
     async def open_stream(self, peer: Peer, method: str) -> AsyncIterator[PeerStream]:
         """A stream that lives as long as the context. Raises PeerGoneError, PeerRefusedError."""
-        method_call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel(
-            peer
-        ).stream_stream(f"/{SERVICE}/Stream{method}")
+        channel = self._channel(peer)
+        method_call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            f"/{SERVICE}/Stream{method}"
+        )
         call = method_call(metadata=self._metadata(peer))
         try:
             await _connected(peer, call)
             yield _ClientStream(peer, call)
         except PeerGoneError:
-            await self._discard(peer)
+            await self._discard(peer, channel)
             raise
         finally:
             call.cancel()
@@ -127,13 +134,13 @@ class GrpcPeerNetwork:
             self._channels[peer.address] = channel
         return channel
 
-    async def _discard(self, peer: Peer) -> None:
+    async def _discard(self, peer: Peer, failed: grpc.aio.Channel) -> None:
         """After a failure the next attempt gets a channel of its own: an old one may go on waiting for a name that did
-        not resolve while the peer's host was away.
+        not resolve while the peer's host was away. A newer channel that somebody else has opened since stays.
         """
-        channel = self._channels.pop(peer.address, None)
-        if channel is not None:
-            await channel.close()
+        if self._channels.get(peer.address) is failed:
+            del self._channels[peer.address]
+        await failed.close()
 
     def _metadata(self, peer: Peer) -> tuple[tuple[str, str], ...]:
         return (
@@ -154,6 +161,10 @@ async def _connected(peer: Peer, call: "grpc.aio.StreamStreamCall[bytes, bytes]"
         ) from None
     except grpc.aio.AioRpcError as error:
         raise _translate(peer, error) from None
+    except asyncio.CancelledError:
+        if cancelled_by_us():
+            raise
+        raise _closed(peer) from None
 
 
 class _ClientStream:
@@ -172,12 +183,20 @@ class _ClientStream:
             raise _translate(self._peer, error) from None
         except asyncio.InvalidStateError:
             raise PeerGoneError(f"the stream to node {self._peer.node_id} has ended") from None
+        except asyncio.CancelledError:
+            if cancelled_by_us():
+                raise
+            raise _closed(self._peer) from None
 
     async def receive(self) -> bytes:
         try:
             frame = await self._call.read()
         except grpc.aio.AioRpcError as error:
             raise _translate(self._peer, error) from None
+        except asyncio.CancelledError:
+            if cancelled_by_us():
+                raise
+            raise _closed(self._peer) from None
         if not isinstance(frame, bytes):
             raise PeerGoneError(f"node {self._peer.node_id} ended the stream")
         return frame
@@ -268,3 +287,8 @@ def _translate(peer: Peer, error: grpc.aio.AioRpcError) -> PeerGoneError | PeerR
     return PeerGoneError(
         f"node {peer.node_id} at {peer.address}: {error.code().name} {error.details()}"
     )
+
+
+def _closed(peer: Peer) -> PeerGoneError:
+    """A failure of one call closes the channel, and with it every other call to that peer."""
+    return PeerGoneError(f"the connection to node {peer.node_id} at {peer.address} was closed")

@@ -152,8 +152,8 @@ class _Link:
             if probe is Probe.ALIVE:
                 self.dead = False
                 began = loop.time()
-                await self._talk()
-                if loop.time() - began > 1.0:
+                found_gone = await self._talk()
+                if found_gone or loop.time() - began > 1.0:
                     pause_s = PAUSE_MIN_S
                     continue
             elif probe is Probe.DEAD:
@@ -176,12 +176,11 @@ class _Link:
             return False
         return True
 
-    async def _talk(self) -> None:
-        """Send until the stream breaks. Nothing comes back on it but its end."""
+    async def _talk(self) -> bool:
+        """Open a stream and send on it until it breaks. Returns whether the peer was found gone before it opened."""
+        opened = asyncio.Event()
         try:
-            async with self._network.open_stream(self.peer, "Raft") as stream:
-                self.refusal = None
-                await until_first_ends(self._send(stream), _await_end(stream))
+            await until_first_ends(self._speak(opened), self._until_gone(opened))
         except PeerGoneError as error:
             log.debug("link broke", peer=self.peer.node_id, reason=str(error))
         except PeerRefusedError as error:
@@ -189,6 +188,30 @@ class _Link:
                 log.error("peer refuses us", peer=self.peer.node_id, reason=str(error))
             self.refusal = str(error)
             self._refused()
+        else:
+            return True
+        return False
+
+    async def _speak(self, opened: asyncio.Event) -> None:
+        """Nothing comes back on the stream but its end."""
+        async with self._network.open_stream(self.peer, "Raft") as stream:
+            opened.set()
+            self.refusal = None
+            await until_first_ends(self._send(stream), _await_end(stream))
+
+    async def _until_gone(self, opened: asyncio.Event) -> None:
+        """A process that is being killed still takes a connection, and then says nothing: ask again."""
+        pause_s = PAUSE_MIN_S
+        while True:
+            try:
+                async with asyncio.timeout(pause_s):
+                    await opened.wait()
+            except TimeoutError:
+                pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
+                if await self._network.probe(self.peer, PROBE_TIMEOUT_S) is Probe.DEAD:
+                    return
+            else:
+                await asyncio.get_running_loop().create_future()
 
     async def _send(self, stream: PeerStream) -> None:
         while True:

@@ -117,6 +117,7 @@ class ReplicaFetcher:
             try:
                 async with self._network.open_stream(self._peer, "Replicate") as stream:
                     await self._session(stream)
+                reason = "the session ended"
             except (PeerGoneError, PeerRefusedError) as error:
                 reason = str(error)
             except msgspec.DecodeError as error:

@@ -168,10 +168,9 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
     auto_create_topics_enable: Annotated[
         bool,
         Meta(
-            description="Create a topic when a client asks for one that is not there.",
-            extra={"only": "false", "because": "make topics with `ottla topics create`"},
+            description="Create a topic when a Kafka client asks for one that is not there; the gRPC API never does."
         ),
-    ] = False
+    ] = True
     auto_leader_rebalance_enable: Annotated[
         bool,
         Meta(description="Give leadership back to preferred replicas by and by."),
@@ -180,6 +179,32 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
         int,
         Meta(ge=1, le=32767, description="Replicas of a topic created without a number of them."),
     ] = 1
+    group_initial_rebalance_delay_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=INT32_MAX,
+            description="How long an empty consumer group waits for more members before its first generation.",
+        ),
+    ] = 3_000
+    group_max_session_timeout_ms: Annotated[
+        int,
+        Meta(
+            ge=1, le=INT32_MAX, description="The longest session timeout that a member may ask for."
+        ),
+    ] = 1_800_000
+    group_max_size: Annotated[
+        int,
+        Meta(ge=1, le=INT32_MAX, description="The most members that a consumer group may have."),
+    ] = INT32_MAX
+    group_min_session_timeout_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT32_MAX,
+            description="The shortest session timeout that a member may ask for.",
+        ),
+    ] = 6_000
     leader_imbalance_check_interval_seconds: Annotated[
         int,
         Meta(
@@ -193,6 +218,43 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
         int,
         Meta(ge=1, le=INT32_MAX, description="Partitions of a topic created without a number."),
     ] = 1
+    offset_metadata_max_bytes: Annotated[
+        int,
+        Meta(ge=0, le=INT32_MAX, description="The longest note beside a committed offset."),
+    ] = 4096
+    offsets_retention_minutes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT32_MAX,
+            description="A group's offsets are forgotten so long after its last member has left, or after the last "
+            "commit of a group that never had any.",
+        ),
+    ] = 7 * 24 * 60
+    offsets_topic_num_partitions: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT32_MAX,
+            description="Partitions of `__consumer_offsets`, which is made with the first group; fixed from then on.",
+        ),
+    ] = 50
+    offsets_topic_replication_factor: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=32767,
+            description="Replicas of `__consumer_offsets`; as many as there are brokers when there are fewer.",
+        ),
+    ] = 3
+    offsets_topic_segment_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT32_MAX,
+            description="Segments of `__consumer_offsets` are small, so that they are compacted and loaded quickly.",
+        ),
+    ] = 100 << 20
     producer_id_expiration_ms: Annotated[
         int,
         Meta(
@@ -246,6 +308,15 @@ CLUSTER_ONLY_KEYS = frozenset(
     + [
         "auto.leader.rebalance.enable",
         "default.replication.factor",
+        "group.initial.rebalance.delay.ms",
+        "group.max.session.timeout.ms",
+        "group.max.size",
+        "group.min.session.timeout.ms",
+        "offset.metadata.max.bytes",
+        "offsets.retention.minutes",
+        "offsets.topic.num.partitions",
+        "offsets.topic.replication.factor",
+        "offsets.topic.segment.bytes",
         "leader.imbalance.check.interval.seconds",
         "num.partitions",
     ]

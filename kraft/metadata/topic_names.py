@@ -14,7 +14,7 @@ def check_topic_name(name: str) -> None:
     problem = _problem(name)
     if problem:
         shown = name if len(name) <= MAX_NAME_LENGTH else f"{name[:40]}..."
-        raise InvalidTopicNameError(f"topic name {shown!r} is not allowed: {problem}")
+        raise InvalidTopicNameError(f"topic name {shown!r} is invalid: {problem}")
 
 
 def _problem(name: str) -> str:

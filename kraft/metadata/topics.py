@@ -30,7 +30,7 @@ def create_topics(draft: Draft, request: CreateTopics) -> ControllerResult:
         try:
             check_topic_name(new.name)
             if draft.delta.topic_id(new.name) is not None:
-                raise TopicExistsError(f"topic {new.name!r} exists already")
+                raise TopicExistsError(f"topic {new.name!r} already exists")
             check_collision(new.name, taken)
             created.append(_create(draft, new))
             taken.update(collision_keys([new.name]))
@@ -122,8 +122,8 @@ def create_partitions(draft: Draft, request: CreatePartitions) -> ControllerResu
     added = request.total_count - len(existing)
     if added <= 0:
         raise InvalidPartitionsError(
-            f"topic {request.topic!r} has {len(existing)} partitions and cannot be given {request.total_count}: "
-            f"partitions can only be added"
+            f"topic {request.topic!r} currently has {len(existing)} partitions and cannot be given "
+            f"{request.total_count}: partitions can only be added"
         )
     replicas = _added_replicas(draft, request, existing, added)
     if not request.validate_only:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import grpc
 import grpc.aio
 
-from cluster.together import until_first_ends
+from cluster.together import cancelled_by_us, until_first_ends
 from ottla.client.batches import Batch, PartitionQueue
 from ottla.client.errors import NoBrokerError, plain_reason
 from ottla.v1 import log_pb2 as pb
@@ -119,9 +119,7 @@ class BrokerLink:
             try:
                 message = await call.read()
             except asyncio.CancelledError:
-                # grpc.aio raises this also when the call, and not this task, was cancelled.
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
+                if cancelled_by_us():
                     raise
                 raise NoBrokerError("the call was cancelled") from None
             if not isinstance(message, pb.StreamProduceResponse):

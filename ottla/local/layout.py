@@ -108,6 +108,7 @@ def write_configs(
     for node in made:
         listeners = (
             f"GRPC://{HOST}:{base_port + node.node_id},"
+            f"KAFKA://{HOST}:{base_port + KAFKA_OFFSET + node.node_id},"
             f"PEER://{HOST}:{base_port + PEER_OFFSET + node.node_id}"
         )
         values = {

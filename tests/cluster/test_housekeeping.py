@@ -60,6 +60,17 @@ def test_a_compacted_topic_keeps_the_newest_of_each_key() -> None:
     assert values(partition) == [b"6", b"7", b"8", b"9"], "the active segment is never compacted"
 
 
+@pytest.mark.parametrize("policy", ["delete", "compact"])
+def test_what_is_not_committed_is_left_alone(policy: str) -> None:
+    """I6: a follower may still need it, and the record that it stands for may be cut away again."""
+    partition = filled(cleanup_policy=policy, min_cleanable_dirty_ratio=0.0, retention_ms=HOUR_MS)
+    partition.role.high_watermark = 3
+    house, _ = keeper(partition, now_ms=NOW_MS + 2 * HOUR_MS)
+    simulate(house.tidy())
+    partition.role.high_watermark = 10
+    assert values(partition)[-7:] == [b"%d" % number for number in range(3, 10)]
+
+
 def test_closed_segments_are_settled_so_that_a_start_need_not_read_them() -> None:
     partition = filled()
     house, _ = keeper(partition)

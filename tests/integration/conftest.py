@@ -2,13 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from ottla.local import processes
 from ottla.local.cluster import LocalCluster
 from ottla.local.ports import free_base_port
+
+LOG_LINES = 60
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +34,17 @@ def running(folder: Path) -> Iterator[LocalCluster]:
         yield made
     finally:
         made.down()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure is told with what the nodes said last."""
+    report = yield
+    if report.when == "call" and report.failed and isinstance(item, pytest.Function):
+        for found in item.funcargs.values():
+            if isinstance(found, LocalCluster):
+                for node in found.nodes:
+                    report.sections.append((node.log.name, processes.last_lines(node, LOG_LINES)))
+    return report

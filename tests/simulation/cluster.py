@@ -17,6 +17,8 @@ TOPIC = "t"
 LEAVE_S = 15.0
 # Disks of different speeds: on a slow one much is unsynced when the power goes.
 SYNC_SECONDS = ((0.0002, 0.004), (0.001, 0.03), (0.01, 0.12))
+# Leaders are patient, as by default, or take followers out of the ISR at every hiccup.
+LAG_MAX_MS = ("200", "1000", "10000")
 
 
 class MortalDisk:
@@ -183,6 +185,7 @@ class SimCluster:
         self.rng = self.stream("world")
         self.network = SimNetwork(self.stream("network"))
         self.sync_seconds = self.rng.choice(SYNC_SECONDS)
+        self._static = {"replica.lag.time.max.ms": self.rng.choice(LAG_MAX_MS)}
         self.nodes = [SimNode(self, node_id) for node_id in range(1, nodes + 1)]
 
     def stream(self, name: str) -> random.Random:
@@ -200,7 +203,12 @@ class SimCluster:
     def config(self, node_id: int) -> NodeConfig:
         """A node's settings."""
         voters = ",".join(f"{each}@{self.address(each)}" for each in range(1, self._size + 1))
-        return NodeConfig(node_id=node_id, controller_quorum_voters=voters, **self._settings)
+        return NodeConfig(
+            node_id=node_id,
+            controller_quorum_voters=voters,
+            static=self._static,
+            **self._settings,
+        )
 
     def node(self, node_id: int) -> SimNode:
         """By id."""

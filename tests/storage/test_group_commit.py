@@ -123,6 +123,18 @@ def test_a_log_cut_below_what_is_waited_for_ends_the_wait() -> None:
     play(story)
 
 
+def test_a_sync_proves_nothing_about_what_was_written_after_a_cut() -> None:
+    """S5, R11: the offsets are the same, the bytes are others."""
+    log = PartitionLog.create(SimDisk(random.Random(1)), "t-0", LogConfig())
+    log.append_as_leader(batch(b"a", b"b"), 1, NOW_MS)
+    log.append_as_leader(batch(b"c", b"d"), 1, NOW_MS)
+    ticket = log.begin_flush()
+    log.truncate_to(2)
+    log.append_as_leader(batch(b"x", b"y"), 2, NOW_MS)
+    log.complete_flush(ticket)
+    assert log.synced_offset == 2
+
+
 def test_flush_os_asks_for_no_sync() -> None:
     async def story(commit: GroupCommit, disk: SimDisk, logs: list[PartitionLog]) -> None:
         logs[0].append_as_leader(batch(b"v"), 0, NOW_MS)

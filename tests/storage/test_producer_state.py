@@ -1,5 +1,7 @@
 """Idempotent producers: Kafka's rules (KIP-98), row G4 of bugs.md."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -202,3 +204,40 @@ def test_no_value_lies_at_two_offsets(steps: list[tuple[int, int, int, int]]) ->
             assert mark is not None
             assert mark.first_offset == first
         next_sequence[producer] = sequence + count
+
+
+def test_a_follower_knows_the_producers_as_its_leader_does() -> None:
+    """G4: else the retry of a batch would be new records to whoever leads next."""
+    disk = SimDisk(random.Random(1))
+    leader = PartitionLog.create(disk, "t-0", LogConfig())
+    follower = PartitionLog.create(disk, "t-1", LogConfig())
+    for sequence in range(7):
+        leader.append_as_leader(
+            batch(b"x", producer_id=9, producer_epoch=0, base_sequence=sequence), 1, NOW_MS
+        )
+    follower.append_as_follower(leader.read(0, 1 << 20, end_offset=7), NOW_MS)
+    assert follower.producers.view() == leader.producers.view()
+    again = batch(b"x", producer_id=9, producer_epoch=0, base_sequence=5)
+    assert follower.append_as_leader(again, 2, NOW_MS).duplicate
+
+
+def test_what_is_cut_away_was_never_sent() -> None:
+    """G4: its retry must be appended, by whoever leads next."""
+    log = PartitionLog.create(SimDisk(random.Random(1)), "t-0", LogConfig())
+    sent = [
+        batch(b"x", producer_id=9, producer_epoch=0, base_sequence=number) for number in range(3)
+    ]
+    for each in sent:
+        log.append_as_leader(each, 1, NOW_MS)
+    log.truncate_to(1)
+    assert not log.append_as_leader(sent[1], 2, NOW_MS).duplicate
+    assert log.append_as_leader(sent[0], 2, NOW_MS).duplicate
+
+
+def test_a_producer_that_goes_on_does_not_expire() -> None:
+    """KAFKA-9144: counted from its last batch, not from its first."""
+    log = Partition()
+    log.append(header(0), 0)
+    log.append(header(1), 900)
+    assert log.states.expire(1000, 1000) == 0
+    assert log.states.expire(1900, 1000) == 1

@@ -13,7 +13,7 @@ FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 FOLDER_FILES_MAX = 32
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "misc", "common_utils"}
-GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
+GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$|^wire/messages/")
 
 
 def _tracked() -> list[Path]:
@@ -28,7 +28,11 @@ def _tracked() -> list[Path]:
 
 
 def _python() -> list[Path]:
-    return [path for path in _tracked() if path.suffix == ".py" and not GENERATED.search(path.name)]
+    return [
+        path
+        for path in _tracked()
+        if path.suffix == ".py" and not GENERATED.search(path.relative_to(ROOT).as_posix())
+    ]
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

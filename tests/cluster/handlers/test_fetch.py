@@ -10,7 +10,6 @@ from cluster.errors import (
     OffsetNotAvailableError,
     UnknownTopicOrPartitionError,
 )
-from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler
 from cluster.handlers.offsets import OffsetsHandler, OffsetSpec
 from cluster.replication.partition import Partition
@@ -18,7 +17,7 @@ from storage.errors import OffsetOutOfRangeError
 from storage.log_config import LogConfig
 from tests.cluster.replication.replicas import append, lead, replica
 from tests.simulation.loop import simulate
-from tests.storage.batches import NOW_MS
+from tests.storage.batches import NOW_MS, batch
 
 
 def leading(index: int = 0, *sizes: int) -> Partition:
@@ -135,6 +134,32 @@ def test_beyond_the_log_end_is_out_of_range() -> None:
     assert isinstance(found[0].error, OffsetOutOfRangeError)
 
 
+def test_no_offset_beyond_the_high_watermark_is_told() -> None:
+    """I6: what is not committed may be gone with the next leader."""
+    partition = replica(1)
+    state = lead(partition, 1)
+    append(partition, b"a")
+    state.follower_acked(2, 1, log_end_offset=1, broker_epoch=1, now_ms=0)
+    partition.append_as_leader(
+        batch(b"b", timestamp_ms=NOW_MS + 5), acks_all=False, now_wall_ms=NOW_MS, now_ms=0
+    )
+    offsets = OffsetsHandler(lookup(partition))
+    assert offsets.find("t", 0, OffsetSpec.LATEST, -1).offset == 1
+    assert offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS + 1).offset == -1
+    assert offsets.find("t", 0, OffsetSpec.MAX_TIMESTAMP, -1).timestamp_ms == NOW_MS
+    partition.become_follower(2, 2)
+    for spec in OffsetSpec:
+        assert isinstance(offsets.find("t", 0, spec, NOW_MS).error, NotLeaderError)
+
+
+def test_only_the_leader_serves_consumers() -> None:
+    """I7: a follower's high watermark may be behind what the consumer has seen."""
+    partition = leading(0, 10)
+    partition.become_follower(2, 2)
+    found, _ = fetch(handler(partition), at(0))
+    assert isinstance(found[0].error, NotLeaderError)
+
+
 def test_offsets_by_name_and_by_time() -> None:
     partition = leading(0, 10, 10)
     offsets = OffsetsHandler(lookup(partition))
@@ -162,12 +187,3 @@ def test_a_new_leader_does_not_guess_what_is_the_latest_offset() -> None:
     state = partition.leader()
     state.follower_acked(2, 2, log_end_offset=2, broker_epoch=1, now_ms=0)
     assert offsets.find("t", 0, OffsetSpec.LATEST, -1).offset == 2
-
-
-def test_records_are_deleted_up_to_the_high_watermark_and_not_beyond() -> None:
-    partition = leading(0, 10, 10)
-    deleting = DeleteRecordsHandler(lookup(partition))
-    assert simulate(deleting.delete("t", 0, 1)) == (None, 1)
-    refused = simulate(deleting.delete("t", 0, 3))
-    assert isinstance(refused.error, OffsetOutOfRangeError)
-    assert simulate(deleting.delete("t", 0, -1)).log_start_offset == 2

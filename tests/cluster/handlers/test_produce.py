@@ -85,6 +85,22 @@ def test_without_acks_all_nobody_is_waited_for(acks: int) -> None:
     simulate(run())
 
 
+@pytest.mark.parametrize("acks", [ACKS_NONE, ACKS_LEADER, ACKS_ALL])
+def test_what_was_appended_is_on_its_way_to_the_disk(acks: int) -> None:
+    """S5: whatever the client waits for; followers and a later leader count on it."""
+
+    async def run() -> None:
+        asked: list[Partition] = []
+        partition = leading()
+        to = ProduceHandler(
+            lambda _topic, _index: partition, asked.append, lambda: 0, lambda: NOW_MS
+        )
+        send(to, batch(), acks)
+        assert asked == [partition]
+
+    simulate(run())
+
+
 @pytest.mark.parametrize("acks", [-2, 2, 100])
 def test_other_acks_are_refused_and_nothing_is_appended(acks: int) -> None:
     partition = leading()

@@ -1,75 +1,151 @@
-"""Changes of the quorum that must not be made."""
+"""Operators' requests are carried out by the quorum's leader and by nobody else, and handed on once."""
 
-import asyncio
-from collections.abc import Collection
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
+import msgspec
 import pytest
 
-from cluster.handlers.quorum import QuorumHandler
-from kraft.metadata.errors import InvalidRequestError
+from cluster.handlers.quorum import Join, QuorumHandler, VoterError
+from cluster.peers.network import Peer, PeerGoneError
 from kraft.raft.membership import ChangeKind, Member, MembershipChange
+from kraft.raft.progress import ReplicationState
+from kraft.raft.ready import Role
+from kraft.raft.status import FollowerStatus, RaftStatus
+from storage.errors import ErrorCode, OttlaError
 from tests.simulation.loop import simulate
 
-
-def remove(
-    node: int, alive: Collection[int], dead: Collection[int] = (), *, learners: tuple[int, ...] = ()
-) -> list[MembershipChange]:
-    """Ask the leader, node 1, to remove a node; what it proposed. The dead were heard of a moment before."""
-    proposed: list[MembershipChange] = []
-
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-
-        def now_ms() -> int:
-            return int(loop.time() * 1000)
-
-        began_ms = now_ms()
-
-        class Driver:
-            def status(self) -> Any:
-                followers = [
-                    SimpleNamespace(node_id=each, match_index=1, last_contact_ms=heard_ms)
-                    for those, heard_ms in ((alive, now_ms()), (dead, began_ms))
-                    for each in those
-                ]
-                members = [Member(each, f"h:{each}", each not in learners) for each in nodes]
-                return SimpleNamespace(leader_id=1, members=members, followers=followers)
-
-            async def propose_membership(self, change: MembershipChange) -> object:
-                proposed.append(change)
-                return None
-
-            async def transfer_leadership(self, target: int) -> None:
-                raise AssertionError(target)
-
-        nodes = [1, *alive, *dead]
-        network: Any = None
-        await QuorumHandler(1, Driver(), network, lambda _: None, now_ms).remove(node)
-
-    simulate(run())
-    return proposed
+MEMBERS = (
+    Member(1, "node1:9190"),
+    Member(2, "node2:9190"),
+    Member(3, "node3:9190"),
+    Member(4, "node4:9190", voter=False),
+)
+MATCH = {2: 90, 3: 95, 4: 99}
+LEADING = RaftStatus(
+    node_id=1,
+    role=Role.LEADER,
+    term=5,
+    leader_id=1,
+    commit_index=95,
+    applied_index=95,
+    persisted_index=100,
+    first_index=1,
+    last_index=100,
+    snapshot_index=0,
+    members=MEMBERS,
+    transfer_target=None,
+    followers=tuple(
+        FollowerStatus(node_id, match, ReplicationState.REPLICATE, last_contact_ms=1)
+        for node_id, match in MATCH.items()
+    ),
+)
 
 
-def test_a_removal_that_would_leave_no_majority_alive_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match=r"voters are 1, 3, .* only 1 can be heard"):
-        remove(2, [2], [3])
-    with pytest.raises(InvalidRequestError, match=r"voters are 2, 3, .* only 2 can be heard"):
-        remove(1, [2], [3])
+class Node:
+    """Node 1, its driver, and the calls that it makes to others, which nobody answers."""
+
+    def __init__(self, status: RaftStatus) -> None:
+        self._status = status
+        self.changes: list[MembershipChange] = []
+        self.transfers: list[int] = []
+        self.calls: list[int] = []
+        self.handler = QuorumHandler(
+            1,
+            self,
+            self,  # type: ignore[arg-type]
+            lambda node_id: Peer(node_id, f"node{node_id}:9190"),
+            lambda: 0,
+        )
+
+    def status(self) -> RaftStatus:
+        """The driver's."""
+        return self._status
+
+    async def propose_membership(self, change: MembershipChange) -> int:
+        """The driver's."""
+        self.changes.append(change)
+        return 1
+
+    async def transfer_leadership(self, target: int) -> None:
+        """The driver's."""
+        self.transfers.append(target)
+
+    async def call(self, peer: Peer, _method: str, _request: bytes, _timeout_s: float) -> bytes:
+        """The network's."""
+        self.calls.append(peer.node_id)
+        raise PeerGoneError("nobody answers")
+
+    def serve(self, request: Join) -> ErrorCode | None:
+        """What a peer that sends this is refused with."""
+        answer = msgspec.msgpack.decode(
+            simulate(self.handler.serve(msgspec.msgpack.encode(request)))
+        )
+        refusal = answer["refusal"]
+        return None if refusal is None else ErrorCode(refusal["code"])
 
 
-@pytest.mark.parametrize("node", [1, 2, 3])
-def test_any_voter_can_be_removed_while_all_are_alive(node: int) -> None:
-    assert [(each.kind, each.node_id) for each in remove(node, [2, 3])] == [
-        (ChangeKind.REMOVE, node)
+def test_the_leader_admits_a_node_and_takes_its_new_address() -> None:
+    node = Node(LEADING)
+    assert node.serve(Join(5, "node5:9190")) is None
+    assert node.serve(Join(4, "elsewhere:9190")) is None
+    assert node.serve(Join(4, "node4:9190")) is None
+    assert [(each.kind, each.node_id) for each in node.changes] == [
+        (ChangeKind.ADD_LEARNER, 5),
+        (ChangeKind.UPDATE, 4),
     ]
 
 
-def test_a_dead_voter_can_be_removed() -> None:
-    assert remove(3, [2], [3])
+def test_who_does_not_lead_changes_nothing() -> None:
+    """R9: a change must be appended by the leader of a term that knows what is committed."""
+    node = Node(replace(LEADING, role=Role.FOLLOWER, leader_id=2, followers=()))
+    assert node.serve(Join(5, "node5:9190", forwarded=True)) == ErrorCode.NOT_CONTROLLER
+    assert node.changes == []
 
 
-def test_dead_learners_do_not_count_and_can_be_removed() -> None:
-    assert remove(2, [2, 3], [4], learners=(4,))
-    assert remove(4, [2, 3], [4], learners=(4,))
+def test_a_question_is_handed_on_once() -> None:
+    """Two nodes that take each other for the leader would ask each other for ever."""
+    node = Node(replace(LEADING, role=Role.FOLLOWER, leader_id=2, followers=()))
+    assert node.serve(Join(5, "node5:9190")) == ErrorCode.BROKER_NOT_AVAILABLE
+    assert node.calls == [2]
+    node.serve(Join(5, "node5:9190", forwarded=True))
+    assert node.calls == [2]
+
+
+@pytest.mark.parametrize("target", [4, 9])
+def test_leadership_goes_to_voters_only(target: int) -> None:
+    node = Node(LEADING)
+    with pytest.raises(VoterError, match=f"node {target} is not a voter"):
+        simulate(node.handler.transfer(target))
+    assert node.transfers == []
+
+
+def test_leadership_goes_to_the_voter_furthest_ahead() -> None:
+    node = Node(LEADING)
+    assert simulate(node.handler.transfer(-1)) == 3
+    assert simulate(node.handler.transfer(1)) == 1
+    assert node.transfers == [3]
+
+
+def test_only_members_become_voters_or_are_removed() -> None:
+    node = Node(LEADING)
+    for change in (node.handler.add, node.handler.remove):
+        with pytest.raises(OttlaError, match="node 9 is no member"):
+            simulate(change(9))
+    simulate(node.handler.add(4))
+    simulate(node.handler.remove(3))
+    assert [(each.kind, each.node_id) for each in node.changes] == [
+        (ChangeKind.PROMOTE, 4),
+        (ChangeKind.REMOVE, 3),
+    ]
+
+
+def test_a_silent_leader_leaves_what_is_known_here() -> None:
+    node = Node(replace(LEADING, role=Role.FOLLOWER, leader_id=2, followers=()))
+    described = simulate(node.handler.describe())
+    assert (described.node_id, described.leader_id) == (1, 2)
+    assert {each.node_id: each.match_index for each in described.replicas} == {
+        1: 100,
+        2: -1,
+        3: -1,
+        4: -1,
+    }

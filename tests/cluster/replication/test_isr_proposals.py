@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from cluster.replication.isr_proposals import IsrAnswer, IsrProposal, IsrProposals
+from cluster.replication.isr_proposals import REST_S, IsrAnswer, IsrProposal, IsrProposals
 from cluster.replication.partition import Partition
 from storage.errors import ErrorCode, OttlaError
 from tests.cluster.replication.replicas import append, lead, replica
@@ -89,6 +89,28 @@ def test_a_refusal_after_silence_is_answered_with_a_withdrawal() -> None:
         assert dict(controller.asked[2].members) == {1: -1}
 
     after(controller, 3, check)
+
+
+def test_a_refused_joiner_is_proposed_again_after_a_rest() -> None:
+    """What made it unfit needs time to go; without a rest leader and controller would talk of nothing else."""
+
+    async def run() -> None:
+        controller = Controller(ErrorCode.INELIGIBLE_REPLICA)
+        partition = replica(1)
+        state = lead(partition, 1, isr=(1,), min_isr=1)
+        proposals = IsrProposals(controller.propose, lambda _node, _epoch: True)
+        running = asyncio.get_running_loop().create_task(proposals.run())
+        state.follower_acked(2, 0, log_end_offset=0, broker_epoch=20, now_ms=0)
+        proposals.consider_join(partition)
+        await until(lambda: controller.asked and not state.in_flight, 1.0, "the refusal")
+        proposals.consider_join(partition)
+        await asyncio.sleep(REST_S / 2)
+        assert len(controller.asked) == 1
+        await asyncio.sleep(REST_S)
+        assert len(controller.asked) == 2
+        running.cancel()
+
+    simulate(run())
 
 
 def _in_flight(partition: Partition, wanted: bool) -> None:

@@ -103,6 +103,74 @@ def test_a_waiter_is_never_done_by_another_epoch(again: bool) -> None:
     simulate(run())
 
 
+def test_a_wait_must_begin_in_the_epoch_of_its_append() -> None:
+    """KAFKA-20634: the high watermark of this epoch says nothing of what the last one appended."""
+
+    async def run() -> None:
+        partition = replica(1)
+        lead(partition, 1)
+        appended = put(partition, batch())
+        flush(partition)
+        lead(partition, 2)
+        ack(partition, 1)
+        assert partition.high_watermark == 1
+        with pytest.raises(NotLeaderError):
+            partition.committed(appended)
+
+    simulate(run())
+
+
+def test_a_change_of_roles_keeps_the_high_watermark() -> None:
+    """No more is committed by it (I6), and nothing is committed no longer."""
+    partition = replica(1)
+    lead(partition, 1)
+    append(partition, b"a")
+    ack(partition, 1)
+    append(partition, b"b")
+    partition.become_follower(2, 2)
+    assert partition.high_watermark == 1
+    lead(partition, 3)
+    assert partition.high_watermark == 1
+
+
+def test_what_is_cut_away_is_not_called_committed() -> None:
+    """I6: after an unclean election the leader may not have what was committed here."""
+    partition = replica(1)
+    lead(partition, 1)
+    append(partition, b"a")
+    append(partition, b"b")
+    ack(partition, 2)
+    partition.become_follower(2, 2)
+    assert partition.high_watermark == 2
+    partition.truncate(1)
+    assert partition.high_watermark == 1
+    partition.restart_at(10)
+    assert partition.high_watermark == 10
+
+
+def test_an_append_counts_who_was_caught_up_until_then() -> None:
+    """After a silence a follower must not be called lagging because of records that it cannot have yet."""
+    partition = replica(1)
+    state = lead(partition, 1)
+    ack(partition, 0)
+    partition.append_as_leader(batch(), acks_all=False, now_wall_ms=NOW_MS, now_ms=60_000)
+    assert state.lagging(1, 10_000, 60_001) == frozenset()
+
+
+def test_the_reserve_of_the_disk_is_left_to_the_metadata() -> None:
+    """S7: neither producers nor leaders may fill it."""
+    guard = DiskGuard(disk())
+    partition = replica(1, guard=guard)
+    lead(partition, 1)
+    guard.full = True
+    with pytest.raises(DiskFullError):
+        put(partition, batch())
+    partition.become_follower(2, 2)
+    with pytest.raises(DiskFullError):
+        partition.append_as_follower(batch(leader_epoch=2), NOW_MS)
+    assert partition.log.log_end_offset == 0
+
+
 def test_a_waiter_of_a_closed_or_broken_replica_is_told() -> None:
     async def run() -> None:
         for end in (Partition.close, lambda each: each.went_offline(OSError(errno.EIO, "bad"))):

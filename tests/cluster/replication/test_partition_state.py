@@ -56,6 +56,14 @@ def test_bytes_that_the_leader_has_not_synced_do_not_count() -> None:
     assert state.high_watermark == 4
 
 
+def test_the_high_watermark_never_goes_back() -> None:
+    """A new leader's may be ahead of what its followers have told it so far."""
+    state = leader(end=10, high_watermark=10)
+    for replica in (2, 3):
+        assert not ack(state, replica, 5)
+    assert state.high_watermark == 10
+
+
 def test_a_proposed_member_counts_before_the_controller_has_answered() -> None:
     """I3: the controller may have taken it already, and elect it."""
     state = leader(isr=(1, 2), end=10, high_watermark=10)
@@ -76,9 +84,19 @@ def test_a_member_proposed_for_removal_counts_until_it_is_gone() -> None:
     ack(state, 3, 3)
     state.flushed(10)
     state.propose_leave(frozenset([3]))
+    assert not state.flushed(11)
+    assert not ack(state, 2, 11)
     assert state.high_watermark == 3
     assert state.metadata_changed(partition_epoch=8, replicas=(1, 2, 3), isr=(1, 2), now_ms=0)
-    assert state.high_watermark == 10
+    assert state.high_watermark == 11
+
+
+def test_an_ack_that_comes_late_takes_nothing_back() -> None:
+    """An old stream may bring it after a new one has brought more."""
+    state = leader(isr=(1, 2), end=10)
+    ack(state, 3, 10)
+    ack(state, 3, 5)
+    assert state.may_join(anyone) == 3
 
 
 def test_a_replica_joins_only_when_it_holds_the_start_of_the_leader_epoch() -> None:
@@ -128,6 +146,18 @@ def test_the_high_watermark_stands_below_min_isr() -> None:
     assert not state.flushed(10)
     ack(state, 2, 10)
     assert state.high_watermark == 0
+    assert state.metadata_changed(partition_epoch=8, replicas=(1, 2, 3), isr=(1, 2), now_ms=0)
+    assert state.high_watermark == 10
+
+
+def test_a_proposed_member_does_not_make_the_isr_large_enough() -> None:
+    """KIP-966, I4: until the controller has taken it, it could not be elected when this leader dies."""
+    state = leader(isr=(1,), end=0)
+    ack(state, 2, 0)
+    state.propose_join(2)
+    assert not state.flushed(10)
+    assert not ack(state, 2, 10)
+    assert not state.has_enough_replicas
     assert state.metadata_changed(partition_epoch=8, replicas=(1, 2, 3), isr=(1, 2), now_ms=0)
     assert state.high_watermark == 10
 
@@ -224,8 +254,9 @@ def test_whatever_happens_the_high_watermark_is_on_every_possible_isr(
         assert state.high_watermark >= before
         if state.high_watermark > before:
             assert enough or kind == "commit"
-            assert state.has_enough_replicas
-            assert state.high_watermark <= min(ends[each] for each in state.isr_state.maximal)
+            assert len(state.isr) >= min_isr
+            possible = state.isr | getattr(state.isr_state, "proposed", frozenset())
+            assert state.high_watermark <= min(ends[each] for each in possible)
 
 
 def _change_isr(state: LeaderState, kind: str, replica: int) -> None:

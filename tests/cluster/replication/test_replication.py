@@ -5,19 +5,13 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import msgspec
-import pytest
-
-from cluster.peers.network import Peer, PeerGoneError, PeerStream
+from cluster.peers.network import Peer, PeerStream
 from cluster.replication import frames
 from cluster.replication.disk_guard import DiskGuard
-from cluster.replication.frames import FollowerFrame, Subscribe, decode_leader_frame, encode
 from cluster.replication.leader_session import LeaderSession
 from cluster.replication.partition import Partition
 from cluster.replication.replica_fetcher import ReplicaFetcher
-from storage.errors import ErrorCode
 from tests.cluster.replication.replicas import (
-    TOPIC_ID,
     Pipe,
     append,
     disk,
@@ -167,6 +161,18 @@ def test_not_a_record_more_than_needed_is_cut() -> None:
     assert follower.log.log_end_offset == 2
 
 
+def test_of_an_epoch_that_only_the_leader_knows_nothing_is_kept() -> None:
+    """KIP-279: its end says where the leader went on; ours, of the epoch before, where we left it."""
+    follower = replica(2)
+    for epoch, value in ((0, b"a"), (2, b"b"), (2, b"c")):
+        lead(follower, epoch, node_id=2)
+        append(follower, value)
+    follower.become_follower(1, 3)
+    pair = Pair([], [])
+    pair.fetcher._truncate(follower, 1, 2)
+    assert follower.log.log_end_offset == 1
+
+
 def test_logs_that_parted_twice_find_their_common_part() -> None:
     """KIP-279: the leader's largest epoch not above the follower's, again and again."""
 
@@ -275,73 +281,13 @@ def test_many_partitions_share_a_frame_and_all_arrive() -> None:
     simulate(run())
 
 
-def test_a_follower_that_does_not_acknowledge_is_sent_no_more_than_the_window() -> None:
-    """A5: bounded by bytes, whatever the log holds."""
-
+def test_a_follower_that_appends_is_sent_on_beyond_the_window() -> None:
     async def run() -> None:
-        leader = replica(1)
-        lead(leader, 1)
-        for _ in range(40):
-            append(leader, b"x" * 200_000)
-        there, here = pipes()
-        session = LeaderSession(there, lambda _: leader, lambda _: None, lambda: 0)
-        serving = asyncio.get_running_loop().create_task(session.run())
-        await here.send(encode(FollowerFrame(broker_epoch=20)))
-        await here.send(encode(FollowerFrame([subscription(1)])))
-        await asyncio.sleep(1.0)
-        sent = there.bytes
-        most = frames.WINDOW_BYTES + frames.FRAME_BYTES
-        assert frames.WINDOW_BYTES <= sent <= most
-        await here.send(encode(FollowerFrame(appended_bytes=1_000_000)))
-        await asyncio.sleep(1.0)
-        assert sent < there.bytes <= most + 1_000_000
-        serving.cancel()
-        await asyncio.wait([serving])
-
-    simulate(run())
-
-
-def subscription(number: int, *, epoch: int = 1, index: int = 0) -> Subscribe:
-    return Subscribe(number, TOPIC_ID, index, epoch, 0, -1, 0)
-
-
-@pytest.mark.parametrize(
-    ("request_", "code"),
-    [
-        (subscription(1, epoch=0), ErrorCode.FENCED_LEADER_EPOCH),
-        (subscription(1, epoch=2), ErrorCode.UNKNOWN_LEADER_EPOCH),
-        (subscription(1, index=9), ErrorCode.UNKNOWN_TOPIC_ID),
-    ],
-)
-def test_a_subscription_must_name_the_leaders_own_epoch(
-    request_: Subscribe, code: ErrorCode
-) -> None:
-    """KIP-320."""
-
-    async def run() -> None:
-        leader = replica(1)
-        lead(leader, 1)
-        there, here = pipes()
-        known = {leader.identity: leader}
-        session = LeaderSession(there, known.get, lambda _: None, lambda: 0)
-        serving = asyncio.get_running_loop().create_task(session.run())
-        await here.send(encode(FollowerFrame([request_], broker_epoch=20)))
-        news = decode_leader_frame(await here.receive())
-        assert [each.error for each in news] == [code]
-        serving.cancel()
-        await asyncio.wait([serving])
-
-    simulate(run())
-
-
-@pytest.mark.parametrize("garbage", [b"", b"\xff", b"\x92\x01\x02", bytes(1000)])
-def test_garbage_ends_the_leaders_session_and_nothing_else(garbage: bytes) -> None:
-    async def run() -> None:
-        there, here = pipes()
-        session = LeaderSession(there, lambda _: None, lambda _: None, lambda: 0)
-        await here.send(garbage)
-        with pytest.raises(msgspec.MsgspecError):
-            await session.run()
+        pair = Pair([replica(1)], [replica(2)])
+        lead(pair.leaders[0], 1)
+        for _ in range(3 * frames.WINDOW_BYTES // 200_000):
+            append(pair.leaders[0], b"x" * 200_000)
+        await pair.run(pair.equal)
 
     simulate(run())
 
@@ -362,24 +308,5 @@ def test_garbage_and_broken_streams_make_the_follower_begin_again() -> None:
             assert pair.streams == 3
 
         await pair.run(work)
-
-    simulate(run())
-
-
-def test_a_leader_that_is_none_any_more_says_so() -> None:
-    async def run() -> None:
-        leader = replica(1)
-        lead(leader, 1)
-        there, here = pipes()
-        session = LeaderSession(there, lambda _: leader, lambda _: None, lambda: 0)
-        serving = asyncio.get_running_loop().create_task(session.run())
-        await here.send(encode(FollowerFrame([subscription(1)], broker_epoch=20)))
-        decode_leader_frame(await here.receive())
-        leader.become_follower(2, 2)
-        news = decode_leader_frame(await here.receive())
-        assert [each.error for each in news] == [ErrorCode.NOT_LEADER_OR_FOLLOWER]
-        there.into.put_nowait(b"end")
-        with pytest.raises(PeerGoneError):
-            await serving
 
     simulate(run())

@@ -220,10 +220,7 @@ def test_cleanup_policies() -> None:
 
 @pytest.mark.parametrize(
     ("key", "refused", "taken", "way_out"),
-    [
-        ("compression.type", "zstd", "producer", "in the producer"),
-        ("auto.create.topics.enable", "true", "false", "ottla topics create"),
-    ],
+    [("compression.type", "zstd", "producer", "in the producer")],
 )
 def test_what_kafka_has_and_we_do_not_is_refused_with_the_way_out(
     key: str, refused: str, taken: str, way_out: str

@@ -80,7 +80,7 @@ def test_a_cluster_without_a_living_broker_makes_no_topic() -> None:
     ("topic", "code", "words"),
     [
         (NewTopic(name="a b"), ErrorCode.INVALID_TOPIC_EXCEPTION, "only ASCII"),
-        (NewTopic(name="taken"), ErrorCode.TOPIC_ALREADY_EXISTS, "'taken' exists"),
+        (NewTopic(name="taken"), ErrorCode.TOPIC_ALREADY_EXISTS, "'taken' already exists"),
         (NewTopic(name="ta_ken.x"), ErrorCode.INVALID_TOPIC_EXCEPTION, "'ta.ken_x'"),
         (NewTopic(name="t", partitions=-2), ErrorCode.INVALID_PARTITIONS, "-2 partitions"),
         (NewTopic(name="t", replication_factor=-3), ErrorCode.INVALID_REPLICATION_FACTOR, "-3"),

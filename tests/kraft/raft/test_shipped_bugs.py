@@ -433,6 +433,19 @@ def test_r12_a_group_of_one_commits_only_what_is_durable() -> None:
     assert bench.applied[-1].data == b"x"
 
 
+def test_r12_a_leader_counts_itself_only_when_its_own_entry_is_durable() -> None:
+    """With one follower it would be a majority of two, one of which may lose it."""
+    bench = Bench()
+    bench.lead()
+    bench.auto_persist = False
+    bench.propose(b"x")
+    bench.acknowledge(2, 2)
+    commits = [bench.node.commit_index]
+    bench.persist()
+    commits.append(bench.node.commit_index)
+    assert commits == [1, 2]
+
+
 def test_r12_nothing_is_applied_that_is_not_durable_here() -> None:
     """The others may commit it first (Raft thesis, 10.2.1), but what this node applies it must find again."""
     bench = Bench()

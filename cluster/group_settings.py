@@ -1,0 +1,38 @@
+"""What coordinators may, as the cluster's configuration has it at the moment."""
+
+from collections.abc import Callable, Mapping
+
+from cluster.groups.settings import GroupSettings
+from kraft.metadata.effective_config import broker_config, floors
+from kraft.metadata.image import MetadataImage
+
+MINUTE_MS = 60_000
+
+
+class GroupSettingsSource:
+    """Reads the configuration again when it has changed: it is asked for at every commit of offsets."""
+
+    def __init__(self, image: Callable[[], MetadataImage], static: Mapping[str, str]) -> None:
+        self._image = image
+        self._static = static
+        self._read_from: object = None
+        self._settings = GroupSettings()
+
+    def current(self) -> GroupSettings:
+        """The settings in force."""
+        image = self._image()
+        if image.configs is not self._read_from:
+            self._read_from = image.configs
+            self._settings = self._read(image)
+        return self._settings
+
+    def _read(self, image: MetadataImage) -> GroupSettings:
+        config = broker_config(floors(image, static=self._static))
+        return GroupSettings(
+            min_session_timeout_ms=config.group_min_session_timeout_ms,
+            max_session_timeout_ms=config.group_max_session_timeout_ms,
+            initial_rebalance_delay_ms=config.group_initial_rebalance_delay_ms,
+            max_size=config.group_max_size,
+            offset_metadata_max_bytes=config.offset_metadata_max_bytes,
+            offsets_retention_ms=config.offsets_retention_minutes * MINUTE_MS,
+        )

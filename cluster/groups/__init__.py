@@ -1,0 +1,1 @@
+"""Consumer groups and their offsets: decided by pure state machines, kept in `__consumer_offsets`."""

@@ -1,0 +1,264 @@
+"""The coordinator of the groups of one partition of `__consumer_offsets`. Pure.
+
+Request methods say what to keep and what to answer (`Step`); `replay` takes in what the log has. Positions become
+visible when they are committed, so a reader never sees one that a failover takes away.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+from cluster.groups.classic_group import ClassicGroup, Member, State
+from cluster.groups.classic_members import ClassicMembers
+from cluster.groups.classic_rebalance import Clock
+from cluster.groups.errors import (
+    GroupIdNotFoundError,
+    IllegalGenerationError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    NonEmptyGroupError,
+    UnknownMemberIdError,
+)
+from cluster.groups.offsets import Offsets, Position, TopicPartition, tombstone
+from cluster.groups.records import (
+    GroupMetadataKey,
+    GroupMetadataValue,
+    GroupRecord,
+    OffsetCommitKey,
+    OffsetCommitValue,
+)
+from cluster.groups.settings import Caller, GroupSettings
+from cluster.groups.step import Step, Ticket
+from cluster.groups.subscriptions import subscribed_topics
+from wire.messages.heartbeat import HeartbeatRequest
+from wire.messages.join_group import JoinGroupRequest
+from wire.messages.leave_group import LeaveGroupRequest
+from wire.messages.offset_commit import OffsetCommitRequest
+from wire.messages.sync_group import SyncGroupRequest
+
+
+class Coordinator:
+    """Refusals are raised as GroupError; what is raised changed nothing."""
+
+    def __init__(self, settings: GroupSettings, rng: random.Random) -> None:
+        self.groups: dict[str, ClassicGroup] = {}
+        self.offsets = Offsets()
+        self._settings = settings
+        self._members = ClassicMembers(settings, rng)
+
+    def replay(self, records: Iterable[GroupRecord]) -> None:
+        """Take in committed positions."""
+        for key, value in records:
+            if isinstance(key, OffsetCommitKey):
+                assert value is None or isinstance(value, OffsetCommitValue)
+                self.offsets.replay(key, value)
+
+    def load(self, record: GroupRecord, clock: Clock) -> None:
+        """Take in what an earlier coordinator has kept, groups included."""
+        key, value = record
+        if isinstance(key, OffsetCommitKey):
+            self.replay((record,))
+        elif value is None:
+            self.groups.pop(key.group, None)
+        else:
+            assert isinstance(value, GroupMetadataValue)
+            self.groups[key.group] = _group(key.group, value, clock)
+
+    def join(self, request: JoinGroupRequest, caller: Caller, ticket: Ticket, clock: Clock) -> Step:
+        """JoinGroup. A group comes into being with its first member."""
+        _check_name(request.group_id)
+        low, high = self._settings.min_session_timeout_ms, self._settings.max_session_timeout_ms
+        if not low <= request.session_timeout_ms <= high:
+            raise InvalidSessionTimeoutError(
+                f"a session timeout of {request.session_timeout_ms} ms; the broker takes {low} to {high} "
+                f"(group.min.session.timeout.ms, group.max.session.timeout.ms)"
+            )
+        group = self.groups.get(request.group_id)
+        if group is None:
+            if request.member_id:
+                raise UnknownMemberIdError(f"there is no group {request.group_id}")
+            group = ClassicGroup(request.group_id, state_since_wall_ms=clock.wall_ms)
+            step = self._members.join(group, request, caller, ticket, clock)
+            self.groups[request.group_id] = group
+            return step
+        return self._members.join(group, request, caller, ticket, clock)
+
+    def sync(self, request: SyncGroupRequest, ticket: Ticket, clock: Clock) -> Step:
+        """SyncGroup."""
+        return self._members.sync(self._known(request.group_id), request, ticket, clock)
+
+    def heartbeat(self, request: HeartbeatRequest, ticket: Ticket, clock: Clock) -> Step:
+        """Heartbeat."""
+        return self._members.heartbeat(self._known(request.group_id), request, ticket, clock)
+
+    def leave(self, request: LeaveGroupRequest, ticket: Ticket, clock: Clock) -> Step:
+        """LeaveGroup."""
+        return self._members.leave(self._known(request.group_id), request, ticket, clock)
+
+    def _known(self, group_id: str) -> ClassicGroup:
+        _check_name(group_id)
+        group = self.groups.get(group_id)
+        if group is None:
+            raise UnknownMemberIdError(f"there is no group {group_id}")
+        return group
+
+    def check_commit(self, request: OffsetCommitRequest, clock: Clock) -> None:
+        """Whether these offsets may be committed by whoever asks."""
+        group = self.groups.get(request.group_id)
+        generation = request.generation_id_or_member_epoch
+        if group is None:
+            if generation >= 0:
+                raise IllegalGenerationError(
+                    f"there is no group {request.group_id}, and so no generation {generation}"
+                )
+            return
+        self._members.check_commit(
+            group, generation, request.member_id, request.group_instance_id, clock
+        )
+
+    def commit(
+        self,
+        group_id: str,
+        positions: Mapping[TopicPartition, Position],
+        request: OffsetCommitRequest,
+        clock: Clock,
+    ) -> Step:
+        """Keep positions. They can be read once they are committed."""
+        self.check_commit(request, clock)
+        records = [
+            GroupRecord(
+                OffsetCommitKey(group=group_id, topic=where.topic, partition=where.partition),
+                OffsetCommitValue(
+                    offset=position.offset,
+                    leader_epoch=position.leader_epoch,
+                    metadata=position.metadata,
+                    commit_timestamp=position.committed_wall_ms,
+                    expire_timestamp=position.expires_wall_ms,
+                ),
+            )
+            for where, position in positions.items()
+        ]
+        return Step(records=records)
+
+    def delete_group(self, group_id: str) -> Step:
+        """DeleteGroups: its positions and itself, unless it has members. It is gone when that is committed."""
+        _check_name(group_id)
+        group = self.groups.get(group_id)
+        positions = self.offsets.of(group_id)
+        if group is None and not positions:
+            raise GroupIdNotFoundError(f"there is no group {group_id}")
+        if group is not None and group.state is not State.EMPTY:
+            raise NonEmptyGroupError(
+                f"group {group_id} has {len(group.members)} members; stop them first"
+            )
+        records = [tombstone(group_id, where) for where in positions]
+        records.append(GroupRecord(GroupMetadataKey(group=group_id), None))
+
+        def kept() -> Step:
+            current = self.groups.get(group_id)
+            if current is group and (group is None or group.state is State.EMPTY):
+                self.groups.pop(group_id, None)
+            return Step()
+
+        return Step(records=records, kept=kept)
+
+    def delete_offsets(self, group_id: str, partitions: Sequence[TopicPartition]) -> Step:
+        """OffsetDelete, of partitions that may go (`reads` says which may not)."""
+        known = self.offsets.of(group_id)
+        return Step(records=[tombstone(group_id, each) for each in partitions if each in known])
+
+    def reads(self, group_id: str, topic: str) -> bool:
+        """Whether a group with members may be reading a topic."""
+        group = self.groups.get(group_id)
+        if group is None or group.state in (State.EMPTY, State.DEAD):
+            return False
+        return group.subscribed is None or topic in group.subscribed
+
+    def exists(self, group_id: str) -> bool:
+        """Whether a group has members, had some, or has positions."""
+        return group_id in self.groups or bool(self.offsets.of(group_id))
+
+    def group_ids(self) -> list[str]:
+        """All groups, those included that have nothing but positions."""
+        return list(dict.fromkeys([*self.groups, *self.offsets.groups()]))
+
+    def expire(self, group_id: str, clock: Clock) -> Step:
+        """What time has brought to a group."""
+        group = self.groups.get(group_id)
+        return self._members.expire(group, clock) if group is not None else Step()
+
+    def next_deadline_ms(self, group_id: str) -> int | None:
+        """When `expire` must be called for a group."""
+        group = self.groups.get(group_id)
+        return self._members.next_deadline_ms(group) if group is not None else None
+
+    def expire_offsets(self, clock: Clock) -> list[Step]:
+        """Positions nobody has used for the retention time go, and groups that have become nothing with them."""
+        steps = []
+        for group_id in self.group_ids():
+            records = self._expired(group_id, clock)
+            group = self.groups.get(group_id)
+            left = len(self.offsets.of(group_id)) - len(records)
+            if group is not None and group.state is State.EMPTY and not group.pending and not left:
+                old = group.state_since_wall_ms + self._settings.offsets_retention_ms
+                if old <= clock.wall_ms:
+                    steps.append(self.delete_group(group_id))
+                    continue
+            if records:
+                steps.append(Step(records=records))
+        return steps
+
+    def _expired(self, group_id: str, clock: Clock) -> list[GroupRecord]:
+        group = self.groups.get(group_id)
+        since, subscribed = -1, frozenset[str]()
+        if group is not None and group.state is State.EMPTY:
+            since = group.state_since_wall_ms if group.protocol_type else -1
+        elif group is not None:
+            if group.state is not State.STABLE or group.subscribed is None:
+                # While it is not known what is read nothing expires (KAFKA-13636).
+                return []
+            subscribed = group.subscribed
+        return self.offsets.expired(
+            group_id,
+            wall_ms=clock.wall_ms,
+            retention_ms=self._settings.offsets_retention_ms,
+            since_wall_ms=since,
+            subscribed=subscribed,
+        )
+
+
+def _check_name(group_id: str) -> None:
+    if not group_id:
+        raise InvalidGroupIdError("a group needs a name")
+
+
+def _group(group_id: str, value: GroupMetadataValue, clock: Clock) -> ClassicGroup:
+    """A generation as it was kept: its members get a fresh session to speak up in."""
+    group = ClassicGroup(
+        group_id,
+        State.STABLE if value.members else State.EMPTY,
+        value.protocol_type or None,
+        value.generation,
+        value.protocol,
+        value.leader,
+        state_since_wall_ms=value.current_state_timestamp,
+    )
+    protocol = value.protocol or ""
+    for each in value.members:
+        member = Member(
+            each.member_id,
+            each.group_instance_id,
+            each.client_id,
+            each.client_host,
+            each.session_timeout,
+            each.rebalance_timeout if each.rebalance_timeout >= 0 else each.session_timeout,
+            ((protocol, each.subscription),),
+            each.assignment,
+        )
+        member.heard(clock.now_ms)
+        group.members[each.member_id] = member
+        if each.group_instance_id is not None:
+            group.static[each.group_instance_id] = each.member_id
+    group.subscribed = subscribed_topics(
+        group.protocol_type, (each.subscription for each in value.members)
+    )
+    return group

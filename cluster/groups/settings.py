@@ -1,0 +1,30 @@
+"""What a coordinator may be told; the keys and defaults are Kafka's."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """Times in milliseconds, sizes in bytes.
+
+    min_session_timeout_ms, max_session_timeout_ms: group.{min,max}.session.timeout.ms.
+    initial_rebalance_delay_ms: group.initial.rebalance.delay.ms, how long an empty group waits for more members.
+    max_size: group.max.size. offset_metadata_max_bytes: offset.metadata.max.bytes.
+    offsets_retention_ms: offsets.retention.minutes.
+    """
+
+    min_session_timeout_ms: int = 6_000
+    max_session_timeout_ms: int = 1_800_000
+    initial_rebalance_delay_ms: int = 3_000
+    max_size: int = 2**31 - 1
+    offset_metadata_max_bytes: int = 4096
+    offsets_retention_ms: int = 7 * 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. knows_member_id_required: whether it can be told its id first (KIP-394)."""
+
+    client_id: str
+    host: str
+    knows_member_id_required: bool = True

@@ -1,0 +1,54 @@
+"""Configuration as Kafka shows it."""
+
+import types
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from kraft.metadata.config_definitions import BROKER_KEYS, TOPIC_SYNONYMS
+from kraft.metadata.effective_config import ConfigSource, Floors
+from wire.messages.describe_configs import DescribeConfigsSynonym
+
+KAFKA_SOURCE = types.MappingProxyType(
+    {
+        ConfigSource.TOPIC: 1,
+        ConfigSource.BROKER: 2,
+        ConfigSource.CLUSTER: 3,
+        ConfigSource.STATIC: 4,
+        ConfigSource.DEFAULT: 5,
+    }
+)
+"""Kafka's numbers of DescribeConfigsResponse.ConfigSource."""
+STATIC_SOURCE = KAFKA_SOURCE[ConfigSource.STATIC]
+
+BOOLEAN, STRING, INT, LONG, DOUBLE = 1, 2, 3, 5, 6
+_LONG_FROM = 2**31
+
+
+def config_type(kind: Any) -> int:
+    """Kafka's number of ConfigDef.Type."""
+    plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if get_origin(plain) is Literal:
+        return STRING
+    if plain is int:
+        limits = [getattr(each, "le", None) for each in get_args(kind)[1:]]
+        return LONG if any(each is not None and each >= _LONG_FROM for each in limits) else INT
+    return {bool: BOOLEAN, float: DOUBLE}.get(plain, STRING)
+
+
+def synonyms(floors: Floors, key: str, *, topic: bool) -> tuple[DescribeConfigsSynonym, ...]:
+    """Where else a value could come from, what counts first (KIP-226)."""
+    found = []
+    if topic and key in floors.topic:
+        found.append((key, floors.topic[key], ConfigSource.TOPIC))
+    broker_key = TOPIC_SYNONYMS[key] if topic else key
+    for values, source in (
+        (floors.broker, ConfigSource.BROKER),
+        (floors.cluster, ConfigSource.CLUSTER),
+        (floors.static, ConfigSource.STATIC),
+    ):
+        if broker_key in values:
+            found.append((broker_key, values[broker_key], source))
+    found.append((broker_key, BROKER_KEYS[broker_key].default_text, ConfigSource.DEFAULT))
+    return tuple(
+        DescribeConfigsSynonym(name=name, value=value, source=KAFKA_SOURCE[source])
+        for name, value, source in found
+    )

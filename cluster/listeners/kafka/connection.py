@@ -1,0 +1,223 @@
+"""One client's connection: requests are answered in their order, and a slow one holds back only this connection.
+
+Produce requests are begun as they come, before earlier ones are acknowledged: the log sees them in order, and a
+pipelining producer does not wait for one fsync after the other. Of everything else one is worked on at a time.
+"""
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
+from cluster.listeners.kafka.request import Buffer, Client
+from wire.api_keys import ApiKey
+from wire.errors import WireError
+from wire.frames import FrameAssembler
+from wire.headers import RequestHeader
+
+if TYPE_CHECKING:
+    from cluster.listeners.kafka.server import KafkaDoor
+
+log = structlog.get_logger("kafka")
+
+_LENGTH = struct.Struct(">i")
+# Answers that may be outstanding on one connection; then nothing more is read from it.
+MAX_IN_FLIGHT = 256
+# Bytes that may wait to be written before nothing more is begun.
+WRITE_HIGH_WATER = 4 << 20
+
+
+class Slot:
+    """An answer's place in the order. `answer` is called once, with nothing when there is none (acks=0)."""
+
+    __slots__ = ("_connection", "pieces")
+
+    def __init__(self, connection: "KafkaConnection") -> None:
+        self._connection = connection
+        self.pieces: Sequence[Buffer] | None = None
+
+    def answer(self, pieces: Sequence[Buffer]) -> None:
+        """Send it when its turn comes."""
+        assert self.pieces is None, "answered twice"
+        self.pieces = pieces
+        self._connection.answered()
+
+
+class KafkaConnection(asyncio.BufferedProtocol):
+    """Holds no buffer and no queue while it is idle."""
+
+    __slots__ = (
+        "_busy", "_door", "_frames", "_inbox", "_paused", "_pumping", "_slots", "_transport", "_write_paused",
+        "active_s", "client_id", "host",
+    )  # fmt: skip
+
+    def __init__(self, door: "KafkaDoor") -> None:
+        self._door = door
+        self._frames = FrameAssembler(door.scratch, door.max_request_bytes)
+        self._transport: asyncio.Transport | None = None
+        self._inbox: deque[memoryview] | None = None
+        self._slots: deque[Slot] | None = None
+        self._busy = self._paused = self._pumping = self._write_paused = False
+        self.active_s = 0.0
+        self.host = ""
+        self.client_id = ""
+
+    @property
+    def working(self) -> bool:
+        """Whether a request waits for its answer."""
+        return bool(self._slots)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.host = peer[0] if isinstance(peer, tuple) else "local"
+        self.active_s = self._door.now_s()
+        refusal = self._door.admit(self)
+        if refusal is not None:
+            log.warning("connection refused", peer=self.host, reason=refusal)
+            self.close()
+            return
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """The client is gone; what it asked is answered into the void."""
+        self._transport = None
+        self._inbox = None
+        self._door.left(self)
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        return self._frames.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have come."""
+        self.active_s = self._door.now_s()
+        try:
+            frames = self._frames.received(nbytes)
+        except WireError as error:
+            self.refuse(str(error))
+            return
+        if not frames:
+            return
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.extend(frames)
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """The client says no more: there is nobody to answer."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: begin nothing more."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._write_paused = False
+        self._pump()
+
+    def refuse(self, reason: str) -> None:
+        """What came is no request: after that nothing that follows can be trusted."""
+        log.warning(
+            "connection closed: bad request", peer=self.host, client=self.client_id, reason=reason
+        )
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def answered(self) -> None:
+        """An answer is there. While requests are being begun, all answers that came at once are sent together."""
+        if not self._pumping:
+            self._send()
+            self._pump()
+
+    def _send(self) -> None:
+        """Send every answer whose turn it is."""
+        slots = self._slots
+        pieces: list[Buffer] = []
+        while slots and slots[0].pieces is not None:
+            body = slots.popleft().pieces
+            if body:
+                pieces.append(_LENGTH.pack(sum(map(len, body))))
+                pieces += body
+        if not slots:
+            self._slots = None
+        if pieces and self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(pieces)
+
+    def _pump(self) -> None:
+        """Begin what may begin, and read no further than can be worked on."""
+        self._pumping = True
+        try:
+            while self._inbox and self._may_begin():
+                self._begin_some()
+                self._send()
+        finally:
+            self._pumping = False
+        self._throttle(bool(self._inbox))
+        if not self._inbox:
+            self._inbox = None
+
+    def _begin_some(self) -> None:
+        inbox = self._inbox
+        while inbox and self._may_begin():
+            frame = inbox.popleft()
+            try:
+                self._begin(frame)
+            except WireError as error:
+                self.refuse(str(error))
+                inbox.clear()
+
+    def _may_begin(self) -> bool:
+        in_flight = len(self._slots) if self._slots else 0
+        return not self._busy and not self._write_paused and in_flight < MAX_IN_FLIGHT
+
+    def _throttle(self, behind: bool) -> None:
+        if behind == self._paused or self._transport is None or self._transport.is_closing():
+            return
+        self._paused = behind
+        if behind:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _begin(self, frame: memoryview) -> None:
+        door = self._door
+        header = door.dispatcher.header(frame)
+        self.client_id = header.client_id
+        client = Client(header.client_id, self.host, door.endpoint.name, header.api_version)
+        if header.api_key == ApiKey.PRODUCE:
+            door.dispatcher.produce.begin(client, header, frame, self._slot(), self.close)
+        else:
+            self._busy = True
+            door.spawn(self._serve(client, header, frame, self._slot()))
+
+    def _slot(self) -> Slot:
+        slot = Slot(self)
+        if self._slots is None:
+            self._slots = deque()
+        self._slots.append(slot)
+        return slot
+
+    async def _serve(
+        self, client: Client, header: RequestHeader, frame: memoryview, slot: Slot
+    ) -> None:
+        pieces: Sequence[Buffer] = ()
+        try:
+            pieces = await self._door.dispatcher.serve(client, header, frame)
+        except WireError as error:
+            self.refuse(str(error))
+        except Exception:
+            # Our bug costs this client its connection, and nobody else anything.
+            log.exception("request failed", api=header.api_key, version=header.api_version)
+            self.close()
+        self._busy = False
+        slot.answer(pieces)

@@ -1,0 +1,151 @@
+"""The Kafka listener: accepts, counts, sends away."""
+
+import asyncio
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from cluster.endpoints import Endpoint
+from cluster.listeners.kafka.connection import KafkaConnection
+from cluster.listeners.kafka.dispatcher import Dispatcher
+from cluster.ports import ListenerError
+from wire.frames import SCRATCH_BYTES
+
+log = structlog.get_logger("kafka")
+
+BACKLOG = 1024
+IDLE_CHECK_S = 30.0
+DRAIN_S = 1.0
+
+
+class KafkaLimits:
+    """What one node takes; Kafka's keys. 0 for no limit of a count."""
+
+    def __init__(
+        self,
+        *,
+        max_request_bytes: int = 100 << 20,
+        max_connections: int = 0,
+        max_connections_per_ip: int = 0,
+        idle_ms: int = 600_000,
+    ) -> None:
+        self.max_request_bytes = max_request_bytes
+        self.max_connections = max_connections
+        self.max_connections_per_ip = max_connections_per_ip
+        self.idle_s = idle_ms / 1000
+
+
+class KafkaDoor:
+    """One listener. Bound at once, open from `run` on."""
+
+    def __init__(self, endpoint: Endpoint, limits: KafkaLimits) -> None:
+        """Raises ListenerError."""
+        self.endpoint = endpoint
+        self.max_request_bytes = limits.max_request_bytes
+        self.scratch = bytearray(SCRATCH_BYTES)
+        self.dispatcher: Dispatcher
+        self._limits = limits
+        self._socket = _bind(endpoint)
+        self.port: int = self._socket.getsockname()[1]
+        self._connections: dict[KafkaConnection, None] = {}
+        self._by_host: dict[str, int] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._closing = False
+        self._closed = asyncio.Event()
+
+    def now_s(self) -> float:
+        """The loop's time."""
+        return asyncio.get_running_loop().time()
+
+    async def run(self, dispatcher: Dispatcher) -> None:
+        """Serve until `drain` or cancelled."""
+        self.dispatcher = dispatcher
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: KafkaConnection(self), sock=self._socket, backlog=BACKLOG
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                watching = tasks.create_task(self._close_idle())
+                await self._closed.wait()
+                watching.cancel()
+                server.close()
+                self._end_all()
+        finally:
+            self._tasks = None
+            server.close()
+            self._end_all()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work for one request."""
+        if self._tasks is None:
+            work.close()
+            return
+        self._tasks.create_task(work)
+
+    def admit(self, connection: KafkaConnection) -> str | None:
+        """Count a new connection. Returns why it cannot stay, or None."""
+        self._connections[connection] = None
+        count = self._by_host[connection.host] = self._by_host.get(connection.host, 0) + 1
+        limits = self._limits
+        if self._closing:
+            return "this node is stopping"
+        if 0 < limits.max_connections < len(self._connections):
+            return f"max.connections is {limits.max_connections}"
+        if 0 < limits.max_connections_per_ip < count:
+            return f"max.connections.per.ip is {limits.max_connections_per_ip}"
+        return None
+
+    def left(self, connection: KafkaConnection) -> None:
+        """A connection is gone."""
+        if self._connections.pop(connection, self) is self:
+            return
+        left = self._by_host[connection.host] = self._by_host[connection.host] - 1
+        if not left:
+            del self._by_host[connection.host]
+
+    async def drain(self) -> None:
+        """Take nobody new, and let those who are here hear where leaderships went before they are sent away."""
+        self._closing = True
+        await asyncio.sleep(DRAIN_S)
+        self.close()
+
+    def close(self) -> None:
+        """End all connections."""
+        self._closing = True
+        self._closed.set()
+
+    def _end_all(self) -> None:
+        for connection in tuple(self._connections):
+            connection.close()
+
+    async def _close_idle(self) -> None:
+        while True:
+            await asyncio.sleep(min(IDLE_CHECK_S, self._limits.idle_s / 2))
+            before_s = self.now_s() - self._limits.idle_s
+            for connection in tuple(self._connections):
+                if connection.active_s < before_s and not connection.working:
+                    log.debug("closing an idle connection", peer=connection.host)
+                    connection.close()
+
+
+def _bind(endpoint: Endpoint) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setblocking(False)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        raise ListenerError(
+            f"the listener {endpoint.name} cannot listen on {endpoint.address}: {error.strerror}; "
+            f"choose another in `listeners`, or stop what holds it (ss -ltnp)"
+        ) from None
+    return listening

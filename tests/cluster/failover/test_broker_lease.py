@@ -1,0 +1,201 @@
+"""The lease: it binds the broker too, counts from when it asked, and ends in peace only when the controller says so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import pytest
+
+from cluster.failover.broker_lease import BrokerLease
+from kraft.metadata.errors import (
+    DuplicateBrokerRegistrationError,
+    InconsistentClusterIdError,
+    StaleBrokerEpochError,
+    UnsupportedVersionError,
+)
+from kraft.metadata.replies import BrokerRegistered, HeartbeatReply, Reply
+from kraft.metadata.requests import BrokerHeartbeat, RegisterBrokerRequest
+from storage.errors import ErrorCode, OttlaError
+from tests.simulation.cluster import until
+from tests.simulation.loop import simulate
+
+SESSION_MS = 600
+HEARTBEAT_MS = 100
+
+
+class Controller:
+    """Answers what the tests lay down. delay_s: how long an answer takes."""
+
+    def __init__(self) -> None:
+        self.registrations = 0
+        self.heartbeats: list[BrokerHeartbeat] = []
+        self.refusal: OttlaError | None = None
+        self.reply = HeartbeatReply(fenced=False, caught_up=True)
+        self.delay_s = 0.0
+
+    async def ask(self, request: object, timeout_s: float) -> Reply:
+        await asyncio.sleep(min(self.delay_s, timeout_s))
+        refusal, reply = self.refusal, self.reply
+        if isinstance(request, RegisterBrokerRequest):
+            if refusal is not None and refusal.code != ErrorCode.STALE_BROKER_EPOCH:
+                raise refusal
+            self.refusal = None
+            self.registrations += 1
+            return BrokerRegistered(broker_epoch=self.registrations, cluster_id="c")
+        assert isinstance(request, BrokerHeartbeat)
+        self.heartbeats.append(request)
+        if refusal is not None:
+            raise refusal
+        return reply
+
+
+Work = Callable[[BrokerLease, Controller], Awaitable[None]]
+
+
+def run(work: Work) -> None:
+    """`work` while a broker renews its lease, after the first renewal."""
+
+    async def running() -> None:
+        controller = Controller()
+        lease = made(controller)
+        task = asyncio.get_running_loop().create_task(lease.run())
+        await until(lambda: lease.holds, 5.0, "a lease")
+        await work(lease, controller)
+        task.cancel()
+        await asyncio.wait([task])
+
+    simulate(running())
+
+
+def made(controller: Controller) -> BrokerLease:
+    return BrokerLease(
+        controller,  # type: ignore[arg-type]
+        lambda: RegisterBrokerRequest(
+            node_id=1, cluster_id="c", incarnation=UUID(int=1), listeners={}
+        ),
+        lambda: 7,
+        lambda: int(asyncio.get_running_loop().time() * 1000),
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        session_timeout_ms=SESSION_MS,
+    )
+
+
+def test_a_lease_ends_with_the_session_when_nobody_confirms_it() -> None:
+    """I7."""
+
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        controller.refusal = OttlaError("silence")
+        held = []
+        for _ in range(2):
+            await asyncio.sleep(SESSION_MS / 1000 * 0.7)
+            held.append(lease.holds)
+        assert held == [True, False]
+
+    run(work)
+
+
+def test_a_lease_counts_from_the_question_and_not_from_the_answer() -> None:
+    """I7: the controller's session may have begun as early as that; the answer may have been on its way for long."""
+
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        controller.delay_s = SESSION_MS / 1000
+        asked = len(controller.heartbeats) + 1
+        await until(lambda: len(controller.heartbeats) > asked, 5.0, "a late answer")
+        await asyncio.sleep(0.01)
+        assert not lease.holds
+
+    run(work)
+
+
+def test_a_broker_that_the_controller_does_not_know_registers_again() -> None:
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        controller.refusal = StaleBrokerEpochError("another epoch is registered")
+        await until(lambda: lease.broker_epoch == 2, 5.0, "another registration")
+        await until(lambda: controller.heartbeats[-1].broker_epoch == 2, 5.0, "a heartbeat with it")
+
+    run(work)
+
+
+def test_what_the_broker_wants_is_told_at_once() -> None:
+    """S1 and controlled shutdown: not with the next heartbeat that is due."""
+
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        before = len(controller.heartbeats)
+        for wish in (lease.give_up, lease.leave):
+            wish()
+            await asyncio.sleep(0.001)
+        told = [(each.wants_fence, each.wants_shutdown) for each in controller.heartbeats]
+        assert told[before - 1 : before + 2] == [(False, False), (True, False), (True, True)]
+
+    run(work)
+
+
+def test_fenced_and_unfenced_are_what_the_controller_said_last() -> None:
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        assert lease.unfenced.is_set()
+        controller.reply = HeartbeatReply(fenced=True, caught_up=True)
+        await asyncio.sleep(2 * HEARTBEAT_MS / 1000)
+        assert not lease.unfenced.is_set()
+        controller.reply = HeartbeatReply(fenced=False, caught_up=True)
+        await until(lease.unfenced.is_set, 1.0, "the end of the fence")
+
+    run(work)
+
+
+def test_released_is_who_may_stop_and_nobody_else() -> None:
+    """KIP-841."""
+
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        loop = asyncio.get_running_loop()
+        lease.leave()
+        began_s = loop.time()
+        assert not await lease.released(1.0)
+        assert loop.time() - began_s >= 1.0
+        controller.reply = HeartbeatReply(fenced=True, caught_up=True, may_stop=True)
+        assert await lease.released(1.0)
+
+    run(work)
+
+
+def test_without_a_controller_nobody_waits_to_be_released() -> None:
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        loop = asyncio.get_running_loop()
+        controller.refusal = OttlaError("silence")
+        lease.leave()
+        began_s = loop.time()
+        assert not await lease.released(60.0)
+        assert loop.time() - began_s < 2 * SESSION_MS / 1000
+
+    run(work)
+
+
+@pytest.mark.parametrize("error", [InconsistentClusterIdError, UnsupportedVersionError])
+def test_a_refusal_that_no_time_can_mend_ends_the_broker(error: type[OttlaError]) -> None:
+    """I9: to try it for ever would hide it from the operator."""
+
+    async def running() -> None:
+        controller = Controller()
+        controller.refusal = error("no")
+        with pytest.raises(error):
+            async with asyncio.timeout(10.0):
+                await made(controller).run()
+
+    simulate(running())
+
+
+def test_other_refusals_are_waited_for() -> None:
+    """The last life of this broker may not have been fenced yet."""
+
+    async def running() -> None:
+        controller = Controller()
+        controller.refusal = DuplicateBrokerRegistrationError("it lives")
+        lease = made(controller)
+        task = asyncio.get_running_loop().create_task(lease.run())
+        await asyncio.sleep(1.0)
+        assert not lease.registered.is_set()
+        controller.refusal = None
+        await until(lease.registered.is_set, 1.0, "the registration")
+        task.cancel()
+        await asyncio.wait([task])
+
+    simulate(running())

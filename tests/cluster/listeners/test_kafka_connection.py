@@ -1,0 +1,245 @@
+"""A connection: order, pipelining, and what bad bytes cost."""
+
+import asyncio
+import random
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from cluster.endpoints import Endpoint
+from cluster.errors import UnknownTopicOrPartitionError
+from cluster.handlers.fetch import FetchHandler
+from cluster.handlers.produce import ProduceHandler
+from cluster.listeners.kafka.dispatcher import Dispatcher
+from cluster.listeners.kafka.fetch import KafkaFetch
+from cluster.listeners.kafka.fetch_sessions import FetchSessions
+from cluster.listeners.kafka.produce import KafkaProduce
+from cluster.listeners.kafka.request import Client, api
+from cluster.listeners.kafka.server import KafkaDoor, KafkaLimits
+from cluster.replication.partition import Partition
+from kraft.metadata.image import EMPTY_IMAGE
+from wire.codec import decode, encode
+from wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
+from wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+from wire.messages.produce import (
+    PartitionProduceData,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+)
+
+LIMIT_S = 20.0
+LENGTH = struct.Struct(">i")
+
+
+def nothing_here(topic: str, index: int) -> Partition:
+    raise UnknownTopicOrPartitionError(f"there is no {topic}-{index}")
+
+
+def framed(key: int, version: int, correlation_id: int, body: bytes, *, flexible: bool) -> bytes:
+    head = (
+        struct.pack(">hhih", key, version, correlation_id, 2) + b"me" + (b"\0" if flexible else b"")
+    )
+    return LENGTH.pack(len(head) + len(body)) + head + body
+
+
+def produce(correlation_id: int, acks: int = -1) -> bytes:
+    request = ProduceRequest(
+        acks=acks,
+        timeout_ms=100,
+        topic_data=(
+            TopicProduceData(
+                name="t", partition_data=(PartitionProduceData(index=0, records=bytes(61)),)
+            ),
+        ),
+    )
+    return framed(0, 8, correlation_id, bytes(encode(request, 8, False)), flexible=False)
+
+
+def heartbeat(correlation_id: int, group: str = "g") -> bytes:
+    body = bytes(encode(HeartbeatRequest(group_id=group), 3, False))
+    return framed(12, 3, correlation_id, body, flexible=False)
+
+
+async def with_door(
+    use: Callable[[KafkaDoor], Awaitable[None]],
+    limits: KafkaLimits | None = None,
+    answer: Callable[[Client, HeartbeatRequest], Awaitable[HeartbeatResponse]] | None = None,
+) -> None:
+    async def at_once(_client: Client, _request: HeartbeatRequest) -> HeartbeatResponse:
+        return HeartbeatResponse()
+
+    handler = ProduceHandler(nothing_here, lambda _: None, lambda: 0, lambda: 0)
+    fetch = KafkaFetch(
+        FetchHandler(nothing_here), FetchSessions(random.Random(1)), lambda: EMPTY_IMAGE
+    )
+    dispatcher = Dispatcher(
+        KafkaProduce(handler, lambda: EMPTY_IMAGE),
+        fetch,
+        dict([api(HeartbeatRequest, answer or at_once)]),
+    )
+    door = KafkaDoor(Endpoint("KAFKA", "127.0.0.1", 0), limits or KafkaLimits())
+    async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(door.run(dispatcher))
+        try:
+            await use(door)
+        finally:
+            door.close()
+            await asyncio.wait([serving])
+
+
+@asynccontextmanager
+async def connected(
+    door: KafkaDoor,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def answers(reader: asyncio.StreamReader, count: int) -> list[tuple[int, bytes]]:
+    found = []
+    for _ in range(count):
+        (size,) = LENGTH.unpack(await reader.readexactly(4))
+        data = await reader.readexactly(size)
+        found.append((LENGTH.unpack_from(data)[0], data[4:]))
+    return found
+
+
+def test_thousands_of_requests_in_one_portion_are_answered_in_their_order() -> None:
+    """Each is answered at once: a recursion for each would end the process."""
+
+    async def use(door: KafkaDoor) -> None:
+        async with connected(door) as (reader, writer):
+            count = 5000
+            writer.write(b"".join(produce(number) for number in range(count)))
+            found = await answers(reader, count)
+        assert [number for number, _ in found] == list(range(count))
+        first = decode(ProduceResponse, 8, False, memoryview(found[0][1]))
+        assert first.responses[0].partition_responses[0].error_code == 87
+
+    asyncio.run(with_door(use))
+
+
+def test_a_slow_request_holds_back_its_connection_and_no_other() -> None:
+    async def run() -> None:
+        released = asyncio.Event()
+
+        async def slow(_client: Client, request: HeartbeatRequest) -> HeartbeatResponse:
+            if request.group_id == "slow":
+                await released.wait()
+            return HeartbeatResponse()
+
+        async def use(door: KafkaDoor) -> None:
+            async with connected(door) as (reader, writer), connected(door) as (other, speaks):
+                writer.write(heartbeat(1, "slow") + produce(2) + heartbeat(3))
+                speaks.write(heartbeat(9))
+                assert [number for number, _ in await answers(other, 1)] == [9]
+                released.set()
+                assert [number for number, _ in await answers(reader, 3)] == [1, 2, 3]
+
+        await with_door(use, answer=slow)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\x7f\xff\xff\xff",
+        b"\0\0\0\0",
+        framed(999, 0, 1, b"", flexible=False),
+        framed(12, 99, 1, b"", flexible=False),
+        framed(12, 3, 1, b"\xff", flexible=False),
+        framed(0, 2, 1, b"", flexible=False),
+    ],
+)
+def test_bytes_that_are_no_request_end_the_connection_and_nothing_else(garbage: bytes) -> None:
+    async def use(door: KafkaDoor) -> None:
+        async with connected(door) as (other, speaks):
+            async with connected(door) as (reader, writer):
+                writer.write(garbage)
+                assert await reader.read() == b""
+            speaks.write(heartbeat(4))
+            assert [number for number, _ in await answers(other, 1)] == [4]
+
+    asyncio.run(with_door(use))
+
+
+def test_an_api_versions_request_of_a_version_to_come_is_answered_in_version_0() -> None:
+    async def use(door: KafkaDoor) -> None:
+        async with connected(door) as (reader, writer):
+            writer.write(framed(18, 77, 5, b"whatever that will be", flexible=False))
+            ((number, body),) = await answers(reader, 1)
+            assert number == 5
+            found = decode(ApiVersionsResponse, 0, False, memoryview(body))
+            assert found.error_code == 35
+            assert [(each.api_key, each.max_version) for each in found.api_keys] == [(18, 4)]
+            asked = bytes(encode(ApiVersionsRequest(client_software_name="x"), 3, True))
+            writer.write(framed(18, 3, 6, asked, flexible=True))
+            ((number, body),) = await answers(reader, 1)
+        assert number == 6
+        found = decode(ApiVersionsResponse, 3, True, memoryview(body))
+        produced = next(each for each in found.api_keys if each.api_key == 0)
+        # From 0, although 3 is the first that is spoken (KAFKA-18659).
+        assert (produced.min_version, produced.max_version) == (0, 11)
+
+    asyncio.run(with_door(use))
+
+
+def test_more_connections_than_allowed_are_sent_away() -> None:
+    async def use(door: KafkaDoor) -> None:
+        async with connected(door) as (kept, speaks):
+            async with connected(door) as (leaving, writer):
+                for each in (speaks, writer):
+                    each.write(heartbeat(1))
+                await answers(kept, 1)
+                await answers(leaving, 1)
+                async with connected(door) as (refused, _):
+                    assert await refused.read() == b""
+            # The place of the one that has left is free once the door has heard of it.
+            while True:
+                async with connected(door) as (reader, writer):
+                    writer.write(heartbeat(2))
+                    with suppress(asyncio.IncompleteReadError, ConnectionError):
+                        assert [number for number, _ in await answers(reader, 1)] == [2]
+                        return
+
+    asyncio.run(with_door(use, KafkaLimits(max_connections=2)))
+
+
+def test_acks_0_is_not_answered_and_an_error_of_it_ends_the_connection() -> None:
+    async def use(door: KafkaDoor) -> None:
+        async with connected(door) as (reader, writer):
+            writer.write(produce(1, acks=0))
+            assert await reader.read() == b""
+
+    asyncio.run(with_door(use))
+
+
+def test_an_idle_connection_is_closed_and_a_waiting_one_is_not() -> None:
+    async def run() -> None:
+        released = asyncio.Event()
+
+        async def slow(_client: Client, _request: HeartbeatRequest) -> HeartbeatResponse:
+            await released.wait()
+            return HeartbeatResponse()
+
+        async def use(door: KafkaDoor) -> None:
+            async with connected(door) as (waiting, writer), connected(door) as (idle, _):
+                writer.write(heartbeat(1))
+                assert await idle.read() == b""
+                released.set()
+                assert [number for number, _ in await answers(waiting, 1)] == [1]
+
+        await with_door(use, KafkaLimits(idle_ms=200), slow)
+
+    asyncio.run(run())

@@ -1,0 +1,52 @@
+"""kio, which was made from Kafka's own schemas, reads what we write and writes the same bytes again."""
+
+import io
+import random
+from typing import Any
+
+import pytest
+from kio.index import load_payload_module
+from kio.schema.index import PayloadEntityType
+from kio.serial import entity_reader, entity_writer
+from kio.static.constants import EntityType
+
+from tests.wire.samples import messages, sample
+from wire.codec import decode, encode
+from wire.schema import Request, Response
+
+SAMPLES = 12
+
+
+def oracle(message: type[Request] | type[Response], version: int) -> Any:
+    kind: PayloadEntityType = (
+        EntityType.request if issubclass(message, Request) else EntityType.response
+    )
+    module = load_payload_module(message.API_KEY, version, kind)
+    return next(
+        each
+        for each in vars(module).values()
+        if getattr(each, "__type__", None) is kind and each.__module__ == module.__name__
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "version"),
+    list(messages()),
+    ids=lambda value: getattr(value, "__name__", f"v{value}"),
+)
+def test_every_version_of_every_message_is_what_kio_reads_and_writes(
+    message: type[Request] | type[Response], version: int
+) -> None:
+    entity = oracle(message, version)
+    flexible = version >= message.FLEXIBLE
+    assert flexible == entity.__flexible__
+    rng = random.Random(f"{message.__name__} {version}")
+    for _ in range(SAMPLES):
+        value = sample(message, version, rng)
+        ours = bytes(encode(value, version, flexible))
+        theirs, size = entity_reader(entity)(ours, 0)
+        assert size == len(ours)
+        out = io.BytesIO()
+        entity_writer(entity)(out, theirs)
+        assert out.getvalue() == ours
+        assert decode(message, version, flexible, memoryview(ours)) == value

@@ -1,0 +1,1 @@
+"""The Kafka protocol: bytes to messages and back. Pure: no clock, no network, nothing of the other rooms."""
