@@ -58,8 +58,9 @@ class ControllerClient:
         while True:
             left_s = deadline_s - loop.time()
             if left_s <= 0:
+                waited_s = f"{round(timeout_s, 1):g} s"
                 raise ControllerUnavailableError(
-                    f"no active controller answered in {timeout_s:.1f} s ({reason}): is a majority of the voters up?"
+                    f"no active controller answered within {waited_s} ({reason}): is a majority of the voters up?"
                 )
             try:
                 reply = await self._attempt(request, min(left_s, ATTEMPT_S))

@@ -104,12 +104,11 @@ def said(error: Exception) -> int:
     except typer.Exit as end:
         return end.exit_code
     except Exception as bug:  # noqa: BLE001 - the last resort
-        if os.environ.get("OTTLA_DEBUG"):
+        debug = os.environ.get("OTTLA_DEBUG")
+        if debug:
             traceback.print_exception(bug)
-        typer.echo(
-            f"ottla: this is a bug of Ottla: {type(bug).__name__}: {bug}; with OTTLA_DEBUG=1 it shows where",
-            err=True,
-        )
+        hint = "" if debug else "; with OTTLA_DEBUG=1 it shows where"
+        typer.echo(f"ottla: this is a bug of Ottla: {type(bug).__name__}: {bug}{hint}", err=True)
         return 1
 
 
