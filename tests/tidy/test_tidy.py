@@ -104,4 +104,7 @@ def test_the_image_has_every_package() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     packages = settings["tool"]["setuptools"]["packages"]["find"]["include"]
     copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert sorted(copied) == sorted(each.rstrip("*") for each in packages)
+    wanted = {each.rstrip("*") for each in packages}
+    assert set(copied) == wanted
+    let_in = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {each.strip("!/") for each in let_in if each.startswith("!")} >= wanted
