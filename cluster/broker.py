@@ -204,7 +204,9 @@ class Broker:
             clock.now_ms,
             self._coordinators.roles_changed,
         )
-        self._housekeeping = Housekeeping(self.replicas, clock)
+        self._housekeeping = Housekeeping(
+            self.replicas, clock, self.config.log_retention_check_interval_ms
+        )
 
     def _make_handlers(self, clock: Clock) -> None:
         self.produce = ProduceHandler(

@@ -97,6 +97,14 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
             description="A snapshot of the metadata is written after so many bytes of its log.",
         ),
     ] = 4 << 20
+    log_retention_check_interval_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            description="How often logs are looked at for what may be deleted or compacted. Kafka has 300000 here and "
+            "15000 for compaction.",
+        ),
+    ] = 30_000
     controlled_shutdown_timeout_ms: Annotated[
         int,
         Meta(ge=0, description="How long a stopping broker waits for its leaderships to move."),
@@ -123,9 +131,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
     ] = 2**31 - 1
     connections_max_idle_ms: Annotated[
         int,
-        Meta(
-            ge=10, description="A Kafka client's connection is closed when it is silent so long."
-        ),
+        Meta(ge=10, description="A Kafka client's connection is closed when it is silent so long."),
     ] = 600_000
     log_level: Annotated[
         str,

@@ -65,8 +65,7 @@ class PartitionLog:
         self.saved = found.saved
         self.offline: LogOfflineError | None = None
         self.sequence = found.sequence
-        self.clock_ms = 0
-        """The last wall-clock time anyone told this log."""
+        self.clock_ms = 0  # The last wall-clock time anyone told this log.
         self.maintenance = log_maintenance.MaintenanceGate()
 
     @classmethod
@@ -229,6 +228,7 @@ class PartitionLog:
             active.size + size > config.segment_bytes
             or now_ms - active.created_ms >= config.segment_ms
             or last_offset - active.base_offset > RELATIVE_OFFSET_MAX
+            or active.index_bytes >= config.segment_index_bytes
         ):
             return self.roll(now_ms)
         if not active.size:
@@ -453,11 +453,13 @@ class PartitionLog:
         return self.segments[:count]
 
     def roll_if_due(self, now_ms: int) -> None:
-        """Begin a new segment when the active one is due by `segment_ms` or `retention_ms`. Raises as `roll`."""
+        """Begin a new segment when the active one is too old for its settings. Raises as `roll`."""
         active, config = self.active, self.config
         due = now_ms - active.created_ms >= config.segment_ms
         if config.deletes and config.retention_ms >= 0:
             due = due or now_ms - active.last_append_ms > config.retention_ms
+        if config.compacts:  # which the active segment never is
+            due = due or now_ms - active.created_ms >= config.max_compaction_lag_ms
         if active.size and due:
             self.roll(now_ms)
 

@@ -4,6 +4,7 @@ from storage import checkpoint
 from storage.batch_scan import Damage, DamageError, scan_batches, seek
 from storage.disk import Buffer, Disk, DiskFile
 from storage.errors import LogDamagedError, UnreadableFileError
+from storage.offset_index import ENTRY_BYTES as OFFSET_ENTRY_BYTES
 from storage.offset_index import OffsetIndex
 from storage.record_batch import HEADER_BYTES, BatchHeader, batch_size, whole_batches
 from storage.segment_name import SegmentName
@@ -119,6 +120,11 @@ class Segment:
             self._load()
         assert self._times is not None
         return self._times
+
+    @property
+    def index_bytes(self) -> int:
+        """The size of the offset index; 0 while it is not in memory, as of closed segments."""
+        return 0 if self._index is None else len(self._index) * OFFSET_ENTRY_BYTES
 
     def read(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from cluster.errors import OffsetNotAvailableError
+from cluster.errors import InvalidRequestError, OffsetNotAvailableError
 from cluster.replication.partition import Partition
 from storage.errors import OttlaError
 
@@ -34,10 +34,14 @@ class OffsetsHandler:
         self._lookup = lookup
 
     async def find(
-        self, topic: str, index: int, spec: OffsetSpec, timestamp_ms: int
+        self, topic: str, index: int, spec: OffsetSpec | None, timestamp_ms: int
     ) -> OffsetFound:
-        """Answer from what is committed. Never raises for what the world did."""
+        """Answer from what is committed; no spec: an unknown one. Never raises for what the world did."""
         try:
+            if spec is None:
+                raise InvalidRequestError(
+                    f"{topic}-{index}: this release does not know that offset spec"
+                )
             partition = self._lookup(topic, index)
             state = partition.leader()
             epoch = state.leader_epoch

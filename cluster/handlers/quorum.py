@@ -1,7 +1,7 @@
 """The metadata quorum for operators: describe it, change its voters, move its leadership. Carried out at its leader."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -22,6 +22,8 @@ TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 1.0
 CATCH_UP_TIMEOUT_S = 30.0
 RETRY_S = 0.05
+# A voter that is not heard of for so long counts as gone when another is to be removed: several heartbeats.
+SILENT_MS = 1500
 
 
 class VoterError(OttlaError):
@@ -233,6 +235,7 @@ class QuorumHandler:
                 await self._driver.propose_membership(MembershipChange(ChangeKind.PROMOTE, node_id))
             case _Remove(node_id):
                 self._member(status, node_id)
+                await self._require_majority_without(node_id)
                 await self._driver.propose_membership(MembershipChange(ChangeKind.REMOVE, node_id))
             case Join():
                 await self._admit(status, request)
@@ -266,11 +269,38 @@ class QuorumHandler:
         return _Answer(leader_id=node_id)
 
     def _member(self, status: RaftStatus, node_id: int) -> None:
-        if all(each.node_id != node_id for each in status.members):
+        members = sorted(each.node_id for each in status.members)
+        if node_id not in members:
             raise VoterError(
-                f"node {node_id} is no member of the metadata quorum; start it with process.roles=broker first, "
-                f"so that it catches up without a vote"
+                f"node {node_id} is no member of the metadata quorum, {', '.join(map(str, members))} are; a new node "
+                f"is one when it runs with process.roles=broker"
             )
+
+    async def _require_majority_without(self, node_id: int) -> None:
+        """A removal that those who stay cannot commit would stop the cluster until more of them are up.
+
+        What was heard before the question proves nothing: waits until enough of them are heard of again. Raises
+        InvalidRequestError.
+        """
+        asked_ms = self._now_ms()
+        while True:
+            status = self._driver.status()
+            left = [each.node_id for each in status.members if each.voter]
+            if node_id not in left or left == [node_id]:
+                return
+            left.remove(node_id)
+            heard_ms = {each.node_id: each.last_contact_ms for each in status.followers}
+            alive = [
+                each for each in left if each == self._node_id or heard_ms.get(each, 0) > asked_ms
+            ]
+            if len(alive) > len(left) // 2:
+                return
+            if self._now_ms() - asked_ms > SILENT_MS:
+                raise InvalidRequestError(
+                    f"without node {node_id} the voters are {_ids(left)}, and of these only {_ids(alive) or 'none'} "
+                    f"can be heard: no majority could go on; start the others or add voters first"
+                )
+            await asyncio.sleep(RETRY_S)
 
     def _description(self) -> QuorumDescription:
         status = self._driver.status()
@@ -296,6 +326,10 @@ class QuorumHandler:
             replicas=tuple(members),
             node_id=self._node_id,
         )
+
+
+def _ids(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, ids))
 
 
 def _as_raised(refusal: Refusal) -> OttlaError:

@@ -63,7 +63,7 @@ class GrpcLog(log_pb2_grpc.LogServiceServicer):
         response = pb.ListOffsetsResponse()
         for query in request.queries:
             found = await self._offsets.find(
-                query.topic, query.partition, _SPECS[query.spec], query.timestamp_ms
+                query.topic, query.partition, _SPECS.get(query.spec), query.timestamp_ms
             )
             response.offsets.add(
                 topic=query.topic,

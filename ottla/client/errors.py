@@ -32,7 +32,7 @@ class BrokerError(ClientError):
     @classmethod
     def of_call(cls, error: grpc.aio.AioRpcError) -> "BrokerError":
         """The refusal of a whole call, from its status and google.rpc details."""
-        found = common_pb2.Error(message=error.details() or error.code().name)
+        found = common_pb2.Error(message=plain_reason(error))
         status = from_call(cast("Any", error))
         for packed in status.details if status is not None else ():
             info, retry = ErrorInfo(), RetryInfo()
@@ -41,6 +41,31 @@ class BrokerError(ClientError):
             elif packed.Unpack(retry):
                 found.retriable = True
         return cls(found)
+
+
+def plain_reason(error: grpc.aio.AioRpcError) -> str:
+    """Why a call failed, without gRPC's internals."""
+    details = error.details() or ""
+    for sign, words in _SIGNS:
+        if sign in details:
+            return words
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return "what listens there does not know this call: is it an Ottla node of this release?"
+    return details or error.code().name
+
+
+# In gRPC's texts, and what they mean.
+_SIGNS = (
+    ("Connection refused", "connection refused"),
+    ("lookup failed", "unknown host"),
+    ("hostname lookup error", "unknown host"),
+    ("No route to host", "no route to host"),
+    ("Network is unreachable", "network unreachable"),
+    ("Deadline Exceeded", "no answer in time"),
+    ("Socket closed", "the connection was closed"),
+    ("Connection reset", "the connection was closed"),
+    ("Trying to connect an http1.x server", "what listens there does not speak gRPC"),
+)
 
 
 class NoBrokerError(ClientError):
@@ -72,13 +97,6 @@ class ClosedError(ClientError):
 def is_refusal(error: grpc.aio.AioRpcError) -> bool:
     """Whether a broker said so, not the way to it: brokers give google.rpc details."""
     return from_call(cast("Any", error)) is not None
-
-
-def silence(error: grpc.aio.AioRpcError) -> str:
-    """Why a broker did not answer, in few words: gRPC's last cause of several."""
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return "nothing heard in time"
-    return (error.details() or error.code().name).rpartition(": ")[2]
 
 
 def code_name(code: int) -> str:

@@ -18,7 +18,7 @@ from storage.leader_epochs import EpochEnd
 from storage.log_config import LogConfig
 from storage.partition_log import PartitionLog
 from storage.record_batch import HEADER_BYTES, iter_headers, parse_header
-from storage.records import decode_batch
+from storage.records import BatchBuilder, decode_batch
 from tests.simulation.disk import SimDisk
 from tests.storage.batches import NOW_MS, batch, batches_of, flush, run, values_of
 
@@ -277,3 +277,25 @@ def test_nonsense_in_the_config_names_the_setting() -> None:
     with pytest.raises(ValueError, match="min_cleanable_dirty_ratio"):
         LogConfig(min_cleanable_dirty_ratio=2)
     assert LogConfig().max_message_bytes > HEADER_BYTES
+
+
+def test_how_far_in_the_past_a_timestamp_may_lie_holds_for_every_record(log: PartitionLog) -> None:
+    log.reconfigure(LogConfig(message_timestamp_before_max_ms=1000))
+    log.append_as_leader(batch(b"a", b"b", timestamp_ms=NOW_MS - 1000), 0, NOW_MS)
+    newest_first = BatchBuilder()
+    newest_first.append(NOW_MS, None, b"new")
+    newest_first.append(NOW_MS - 1001, None, b"old")
+    with pytest.raises(InvalidTimestampError, match=r"1001 ms in the past.*before\.max\.ms=1000"):
+        log.append_as_leader(newest_first.build(compression=Compression.LZ4), 0, NOW_MS)
+    log.reconfigure(
+        LogConfig(message_timestamp_before_max_ms=1000, message_timestamp_type="LogAppendTime")
+    )
+    log.append_as_leader(batch(b"c", timestamp_ms=0), 0, NOW_MS)
+
+
+def test_a_full_index_begins_a_new_segment(disk: SimDisk) -> None:
+    config = LogConfig(index_interval_bytes=0, segment_index_bytes=32)
+    log = PartitionLog.create(disk, "t-0", config)
+    fill(log, 20)
+    assert [len(segment.index) for segment in log.segments] == [4, 4, 4, 4]
+    assert len(values_of(log)) == 40
