@@ -454,13 +454,7 @@ class PartitionLog:
 
     def roll_if_due(self, now_ms: int) -> None:
         """Begin a new segment when the active one is too old for its settings. Raises as `roll`."""
-        active, config = self.active, self.config
-        due = now_ms - active.created_ms >= config.segment_ms
-        if config.deletes and config.retention_ms >= 0:
-            due = due or now_ms - active.last_append_ms > config.retention_ms
-        if config.compacts:  # which the active segment never is
-            due = due or now_ms - active.created_ms >= config.max_compaction_lag_ms
-        if active.size and due:
+        if log_maintenance.roll_is_due(self, now_ms):
             self.roll(now_ms)
 
     def expire_producers(self, now_ms: int) -> int:

@@ -183,14 +183,17 @@ class SimNode:
 class SimCluster:
     """Nodes 1 to n. All chance comes from one seed, split into streams by name."""
 
-    def __init__(self, seed: int, nodes: int = 3, **settings: Any) -> None:
+    def __init__(
+        self, seed: int, nodes: int = 3, *, lag_time_max_ms: int | None = None, **settings: Any
+    ) -> None:
         self.seed = seed
         self._settings = settings
         self._size = nodes
         self.rng = self.stream("world")
         self.network = SimNetwork(self.stream("network"))
         self.sync_seconds = self.rng.choice(SYNC_SECONDS)
-        self._static = {"replica.lag.time.max.ms": self.rng.choice(LAG_MAX_MS)}
+        drawn = int(self.rng.choice(LAG_MAX_MS))
+        self._static = {"replica.lag.time.max.ms": str(lag_time_max_ms or drawn)}
         self.nodes = [SimNode(self, node_id) for node_id in range(1, nodes + 1)]
 
     def stream(self, name: str) -> random.Random:

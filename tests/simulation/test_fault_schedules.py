@@ -129,9 +129,9 @@ def fill(node: SimNode) -> None:
     node.disk.capacity = node.disk.used_bytes() + RESERVE_BYTES - 1
 
 
-async def start(seed: int, nodes: int = 3) -> SimCluster:
+async def start(seed: int, nodes: int = 3, **settings: int) -> SimCluster:
     """A cluster with one partition, led by somebody, all in sync."""
-    cluster = SimCluster(seed, nodes)
+    cluster = SimCluster(seed, nodes, **settings)
     cluster.start()
     await create_topic(cluster, cluster.stream("admin"), 1, min_isr=min(2, nodes))
 
@@ -247,7 +247,7 @@ def test_a_follower_with_a_full_disk_holds_nobody_up_and_comes_back(seed: int) -
     """S7: it leaves the ISR at its own word, long before `replica.lag.time.max.ms`; not when it is needed for it."""
 
     async def run() -> None:
-        cluster = await start(seed)
+        cluster = await start(seed, lag_time_max_ms=60_000)
         leads = leader_id(cluster)
         assert leads is not None
         broker = cluster.node(leads).broker
