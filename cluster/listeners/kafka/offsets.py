@@ -118,8 +118,9 @@ class KafkaOffsets:
         return EpochEndOffset(
             partition=wanted.partition,
             leader_epoch=found.epoch,
-            # Consumers ask: what is not committed does not exist for them.
-            end_offset=min(found.end_offset, partition.high_watermark),
+            # Not cut at the high watermark: a new leader's lags behind what consumers have read already, and they would
+            # take it for a truncation and read again.
+            end_offset=found.end_offset,
         )
 
     async def delete_records(
