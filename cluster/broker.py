@@ -21,6 +21,7 @@ from cluster.failover.broker_lease import BrokerLease
 from cluster.failover.controller_client import ControllerClient
 from cluster.failover.metadata_follower import MetadataFollower
 from cluster.failover.no_leader import no_leader
+from cluster.failover.suspicion import Suspicion
 from cluster.group_settings import GroupSettingsSource
 from cluster.groups.classic_rebalance import Clock as GroupClock
 from cluster.groups.coordinators import Coordinators
@@ -119,8 +120,14 @@ class Broker:
 
     def _make_quorum(self, store: RaftStore) -> None:
         config, rng = self.config, self._environment.rng
+        self.suspicion = Suspicion(lambda: self.image, lambda: self.links.broken)
         self.links = RaftLinks(
-            self._network, self.node_id, rng, self._peer_died, self._peer_refused
+            self._network,
+            self.node_id,
+            rng,
+            self._peer_died,
+            self._peer_refused,
+            self.suspicion.news,
         )
         self.controller = QuorumController(
             self.node_id,
@@ -225,7 +232,7 @@ class Broker:
         self.groups = GroupHandler(
             self._coordinators, lambda: self.image, self._group_settings.current, clock.now_wall_ms
         )
-        self.group_location = GroupLocation(self.admin, lambda: self.image)
+        self.group_location = GroupLocation(self.admin, lambda: self.image, self.suspicion.settled)
         self.producer_ids = ProducerIds(
             self.node_id, self.controller_client, lambda: self.lease.broker_epoch
         )
@@ -385,6 +392,7 @@ class Broker:
 
     def _publish(self, _old: MetadataImage, new: MetadataImage) -> None:
         self._follower.publish(new)
+        self.suspicion.news()
 
     def _no_leader(self) -> str:
         return no_leader(self.node_id, self.driver.node.membership.voters, self.links.dead)

@@ -153,6 +153,7 @@ def _kafka_services(
         group_location=broker.group_location,
         image=lambda: broker.image,
         partition=broker.partition,
+        settled=broker.suspicion.settled,
         rng=environment.rng,
         replicas=broker.replicas.partitions,
         config=broker.config,

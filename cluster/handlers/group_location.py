@@ -1,6 +1,6 @@
 """Where a group's coordinator is; the topic that groups are kept in is made when first needed."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
@@ -15,14 +15,19 @@ from storage.errors import OttlaError
 log = structlog.get_logger("groups")
 
 CREATE_S = 5.0
+# Waits while one of the leaders that a function finds in an image may be dead.
+Settled = Callable[[Callable[[MetadataImage], Iterable[int]]], Awaitable[None]]
 
 
 class GroupLocation:
-    """`image`: this node's newest metadata."""
+    """`image`: this node's newest metadata. `settled` waits while a leader may be dead."""
 
-    def __init__(self, admin: AdminHandler, image: Callable[[], MetadataImage]) -> None:
+    def __init__(
+        self, admin: AdminHandler, image: Callable[[], MetadataImage], settled: Settled
+    ) -> None:
         self._admin = admin
         self._image = image
+        self._settled = settled
 
     async def coordinator(self, group_id: str) -> int:
         """The node that coordinates a group. Raises CoordinatorNotAvailableError while there is none."""
@@ -33,7 +38,8 @@ class GroupLocation:
             # Its leaders need a moment to know that they lead: clients ask again after a pause, as with Kafka.
             raise CoordinatorNotAvailableError(f"{OFFSETS_TOPIC} is being made: try again")
         number = partition_for(group_id, len(topic.partitions))
-        leader = topic.partitions[number].leader
+        await self._settled(lambda image: _leader(image, number))
+        (leader,) = _leader(self._image(), number) or (-1,)
         if leader < 0:
             raise CoordinatorNotAvailableError(
                 f"{OFFSETS_TOPIC}-{number}, which keeps group {group_id!r}, has no leader at the moment"
@@ -60,3 +66,8 @@ class GroupLocation:
             await self._admin.change(CreateTopics(topics=(wanted,)), CREATE_S)
         except OttlaError as error:
             log.warning("the topic of groups is not made yet", reason=str(error))
+
+
+def _leader(image: MetadataImage, number: int) -> tuple[int, ...]:
+    found = image.partition(OFFSETS_TOPIC, number)
+    return () if found is None else (found.leader,)

@@ -35,8 +35,9 @@ PAUSE_MAX_S = 0.3
 class RaftLinks:
     """The way to all other members.
 
-    `died` is called with a node id whenever a probe finds nobody there, `refused` when a peer wants nothing to do with
-    us: it belongs to another cluster, or is another node than its address promised.
+    `changed` is called when a connection came or broke, `died` with a node id whenever a probe finds nobody there,
+    `refused` when a peer wants nothing to do with us: it belongs to another cluster, or is another node than its
+    address promised.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class RaftLinks:
         rng: random.Random,
         died: Callable[[int], None],
         refused: Callable[[], None],
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._network = network
         self._node_id = node_id
+        self._changed = changed
         self._rng = rng
         self._died = died
         self._refused = refused
@@ -78,7 +81,7 @@ class RaftLinks:
                 continue
             if known is not None:
                 known.stop()
-            link = _Link(peer, self._network, self._rng, self._died, self._refused)
+            link = _Link(peer, self._network, self._rng, self._died, self._refused, self._changed)
             self._links[node_id] = link
             if self._tasks is not None:
                 link.task = self._tasks.create_task(link.run())
@@ -105,6 +108,11 @@ class RaftLinks:
         }
 
     @property
+    def broken(self) -> frozenset[int]:
+        """The peers to which no connection stands."""
+        return frozenset(node_id for node_id, link in self._links.items() if not link.open)
+
+    @property
     def dead(self) -> frozenset[int]:
         """The peers that the last probe found gone."""
         return frozenset(node_id for node_id, link in self._links.items() if link.dead)
@@ -118,9 +126,12 @@ class _Link:
         rng: random.Random,
         died: Callable[[int], None],
         refused: Callable[[], None],
+        changed: Callable[[], None],
     ) -> None:
         self.peer = peer
         self.dead = False
+        self.open = False
+        self._changed = changed
         self.refusal: str | None = None
         self.task: asyncio.Task[None] | None = None
         self._network = network
@@ -197,7 +208,15 @@ class _Link:
         async with self._network.open_stream(self.peer, "Raft") as stream:
             opened.set()
             self.refusal = None
-            await until_first_ends(self._send(stream), _await_end(stream))
+            self._opened(True)
+            try:
+                await until_first_ends(self._send(stream), _await_end(stream))
+            finally:
+                self._opened(False)
+
+    def _opened(self, is_open: bool) -> None:
+        self.open = is_open
+        self._changed()
 
     async def _until_gone(self, opened: asyncio.Event) -> None:
         """A process that is being killed still takes a connection, and then says nothing: ask again."""

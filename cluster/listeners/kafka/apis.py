@@ -9,7 +9,7 @@ from cluster.endpoints import Endpoint
 from cluster.handlers.admin import AdminHandler, ProducerIds
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.handlers.fetch import FetchHandler
-from cluster.handlers.group_location import GroupLocation
+from cluster.handlers.group_location import GroupLocation, Settled
 from cluster.handlers.groups import GroupHandler
 from cluster.handlers.offsets import OffsetsHandler
 from cluster.handlers.produce import ProduceHandler
@@ -77,6 +77,7 @@ class Services(NamedTuple):
     group_location: GroupLocation
     image: Callable[[], MetadataImage]
     partition: Callable[[str, int], Partition]
+    settled: Settled
     rng: random.Random
     replicas: Mapping[TopicIdPartition, Partition]
     config: NodeConfig
@@ -92,7 +93,7 @@ def dispatcher(services: Services) -> Dispatcher:
 
 
 def _apis(services: Services) -> Mapping[int, Api]:
-    metadata = KafkaMetadata(services.admin, services.quorum.leader_id)
+    metadata = KafkaMetadata(services.admin, services.quorum.leader_id, services.settled)
     offsets = KafkaOffsets(services.offsets, services.delete_records, services.partition)
     topics = KafkaTopics(services.admin)
     producers = KafkaProducers(services.producer_ids)

@@ -1,10 +1,11 @@
 """Metadata: who is there, who leads what; and topics made because somebody asked for them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
 from cluster.handlers.admin import AdminHandler
+from cluster.handlers.group_location import Settled
 from cluster.listeners.kafka.addresses import node_endpoints
 from cluster.listeners.kafka.request import Client
 from kraft.metadata.effective_config import broker_value, floors
@@ -34,14 +35,20 @@ NOT_ASKED = -(2**31)
 
 
 class KafkaMetadata:
-    """`controller_id`: the node that leads the quorum, -1 when there is none."""
+    """`controller_id`: the node that leads the quorum, -1 when there is none. `settled` waits while a leader may be
+    dead.
+    """
 
-    def __init__(self, admin: AdminHandler, controller_id: Callable[[], int]) -> None:
+    def __init__(
+        self, admin: AdminHandler, controller_id: Callable[[], int], settled: Settled
+    ) -> None:
         self._admin = admin
         self._controller_id = controller_id
+        self._settled = settled
 
     async def answer(self, client: Client, request: MetadataRequest) -> MetadataResponse:
         """For all topics, or for those that are asked for."""
+        await self._settled(lambda image: _leaders(image, request))
         # The picture from before: a topic that is made now is there for the next request, as with Kafka. Its leaders
         # may need a moment to know that they lead, and a producer with acks=0 would lose what it sends meanwhile.
         image = self._admin.image()
@@ -90,6 +97,18 @@ class KafkaMetadata:
             await self._admin.change(wanted, AUTO_CREATE_S)
         except OttlaError as error:
             log.warning("topics not created", topics=missing, reason=str(error))
+
+
+def _leaders(image: MetadataImage, request: MetadataRequest) -> Iterator[int]:
+    """Who would be named."""
+    if request.topics is None:
+        topics = list(image.topics_by_name.values())
+    else:
+        found = [image.topic(each.topic_id or each.name or "") for each in request.topics]
+        topics = [each for each in found if each is not None]
+    for topic in topics:
+        for partition in topic.partitions.values():
+            yield partition.leader
 
 
 def _is_valid(name: str) -> bool:
