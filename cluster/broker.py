@@ -21,6 +21,7 @@ from cluster.failover.broker_lease import BrokerLease
 from cluster.failover.controller_client import ControllerClient
 from cluster.failover.metadata_follower import MetadataFollower
 from cluster.failover.no_leader import no_leader
+from cluster.failover.recently_fenced import RecentlyFenced
 from cluster.failover.suspicion import Suspicion
 from cluster.group_settings import GroupSettingsSource
 from cluster.groups.classic_rebalance import Clock as GroupClock
@@ -120,7 +121,10 @@ class Broker:
 
     def _make_quorum(self, store: RaftStore) -> None:
         config, rng = self.config, self._environment.rng
-        self.suspicion = Suspicion(lambda: self.image, lambda: self.links.broken)
+        self.suspicion = Suspicion(
+            lambda: self.image, lambda: self.links.broken, lambda nodes: self.links.verify(nodes)
+        )
+        self.recently_fenced = RecentlyFenced(_loop_ms)
         self.links = RaftLinks(
             self._network,
             self.node_id,
@@ -390,7 +394,8 @@ class Broker:
         broker = self.image.brokers.get(node_id)
         return broker is not None and broker.eligible and broker.broker_epoch == broker_epoch
 
-    def _publish(self, _old: MetadataImage, new: MetadataImage) -> None:
+    def _publish(self, old: MetadataImage, new: MetadataImage) -> None:
+        self.recently_fenced.note(old, new)
         self._follower.publish(new)
         self.suspicion.news()
 

@@ -154,6 +154,7 @@ def _kafka_services(
         image=lambda: broker.image,
         partition=broker.partition,
         settled=broker.suspicion.settled,
+        recently_fenced=broker.recently_fenced.nodes,
         rng=environment.rng,
         replicas=broker.replicas.partitions,
         config=broker.config,

@@ -6,7 +6,7 @@ names a leader). So the answer waits a moment.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from kraft.metadata.image import MetadataImage
 
@@ -15,13 +15,19 @@ PATIENCE_S = 0.3
 
 
 class Suspicion:
-    """`image`: this node's newest metadata. `broken`: the nodes to which no connection stands at the moment."""
+    """`image`: this node's newest metadata. `broken`: the nodes to which no connection stands at the moment. `verify`
+    finds out which of some nodes are.
+    """
 
     def __init__(
-        self, image: Callable[[], MetadataImage], broken: Callable[[], frozenset[int]]
+        self,
+        image: Callable[[], MetadataImage],
+        broken: Callable[[], frozenset[int]],
+        verify: Callable[[Iterable[int]], Awaitable[None]],
     ) -> None:
         self._image = image
         self._broken = broken
+        self._verify = verify
         self._waiting: dict[asyncio.Event, None] = {}
 
     def news(self) -> None:
@@ -33,8 +39,11 @@ class Suspicion:
         self, leaders: Callable[[MetadataImage], Iterable[int]], limit_s: float = PATIENCE_S
     ) -> None:
         """Wait while one of the `leaders` of the newest image is a broker that may be dead."""
-        if self._broken().isdisjoint(leaders(self._image())):
-            return
+        wanted = set(leaders(self._image()))
+        if self._broken().isdisjoint(wanted):
+            await self._verify(sorted(wanted))
+            if self._broken().isdisjoint(leaders(self._image())):
+                return
         news = asyncio.Event()
         self._waiting[news] = None
         try:

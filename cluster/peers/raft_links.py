@@ -8,7 +8,7 @@ again after a short pause.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -28,6 +28,8 @@ log = structlog.get_logger("peers")
 # Raft repeats what matters, so an overflowing outbox loses its oldest messages.
 OUTBOX_MESSAGES = 1024
 PROBE_TIMEOUT_S = 0.5
+VERIFY_TIMEOUT_S = 0.05
+VERIFY_PAUSE_S = 0.02
 PAUSE_MIN_S = 0.02
 PAUSE_MAX_S = 0.3
 
@@ -110,7 +112,18 @@ class RaftLinks:
     @property
     def broken(self) -> frozenset[int]:
         """The peers to which no connection stands."""
-        return frozenset(node_id for node_id, link in self._links.items() if not link.open)
+        return frozenset(
+            node_id for node_id, link in self._links.items() if link.dead or not link.open
+        )
+
+    async def verify(self, node_ids: Iterable[int]) -> None:
+        """Ask these peers' addresses whether a process listens, as soon as a client needs to know: a client may see a
+        death before this node does. One that was asked a moment ago is not asked again.
+        """
+        for node_id in node_ids:
+            link = self._links.get(node_id)
+            if link is not None:
+                await link.verify()
 
     @property
     def dead(self) -> frozenset[int]:
@@ -131,6 +144,7 @@ class _Link:
         self.peer = peer
         self.dead = False
         self.open = False
+        self._verified_s = -VERIFY_PAUSE_S
         self._changed = changed
         self.refusal: str | None = None
         self.task: asyncio.Task[None] | None = None
@@ -168,14 +182,27 @@ class _Link:
                     pause_s = PAUSE_MIN_S
                     continue
             elif probe is Probe.DEAD:
-                if not self.dead:
-                    log.warning("peer is gone", peer=self.peer.node_id, address=self.peer.address)
-                self.dead = True
-                self._outbox.clear()
-                self._died(self.peer.node_id)
+                self._found_dead()
             if await self._rest(pause_s * (0.5 + self._rng.random())):
                 pause_s = PAUSE_MIN_S
             pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
+
+    async def verify(self) -> None:
+        """Probe a peer that is taken for alive."""
+        now_s = asyncio.get_running_loop().time()
+        if self.dead or now_s - self._verified_s < VERIFY_PAUSE_S:
+            return
+        self._verified_s = now_s
+        if await self._network.probe(self.peer, VERIFY_TIMEOUT_S) is Probe.DEAD:
+            self._found_dead()
+            self._changed()
+
+    def _found_dead(self) -> None:
+        if not self.dead:
+            log.warning("peer is gone", peer=self.peer.node_id, address=self.peer.address)
+        self.dead = True
+        self._outbox.clear()
+        self._died(self.peer.node_id)
 
     async def _rest(self, seconds: float) -> bool:
         """Wait, but no longer than until the peer speaks by itself. Returns whether it did."""

@@ -78,6 +78,7 @@ class Services(NamedTuple):
     image: Callable[[], MetadataImage]
     partition: Callable[[str, int], Partition]
     settled: Settled
+    recently_fenced: Callable[[], set[int]]
     rng: random.Random
     replicas: Mapping[TopicIdPartition, Partition]
     config: NodeConfig
@@ -93,7 +94,9 @@ def dispatcher(services: Services) -> Dispatcher:
 
 
 def _apis(services: Services) -> Mapping[int, Api]:
-    metadata = KafkaMetadata(services.admin, services.quorum.leader_id, services.settled)
+    metadata = KafkaMetadata(
+        services.admin, services.quorum.leader_id, services.settled, services.recently_fenced
+    )
     offsets = KafkaOffsets(services.offsets, services.delete_records, services.partition)
     topics = KafkaTopics(services.admin)
     producers = KafkaProducers(services.producer_ids)

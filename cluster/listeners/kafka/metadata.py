@@ -36,12 +36,17 @@ NOT_ASKED = -(2**31)
 
 class KafkaMetadata:
     """`controller_id`: the node that leads the quorum, -1 when there is none. `settled` waits while a leader may be
-    dead.
+    dead. `recently_fenced`: brokers that are told although they are away.
     """
 
     def __init__(
-        self, admin: AdminHandler, controller_id: Callable[[], int], settled: Settled
+        self,
+        admin: AdminHandler,
+        controller_id: Callable[[], int],
+        settled: Settled,
+        recently_fenced: Callable[[], set[int]],
     ) -> None:
+        self._recently_fenced = recently_fenced
         self._admin = admin
         self._controller_id = controller_id
         self._settled = settled
@@ -71,7 +76,7 @@ class KafkaMetadata:
                 MetadataResponseBroker(
                     node_id=each.node_id, host=each.host, port=each.port, rack=each.rack
                 )
-                for each in node_endpoints(image, alive, client.listener)
+                for each in node_endpoints(image, alive | self._recently_fenced(), client.listener)
             ),
             cluster_id=image.cluster_id,
             controller_id=self._controller(alive),

@@ -12,7 +12,12 @@ class World:
     def __init__(self, broken: Iterable[int] = ()) -> None:
         self.broken = frozenset(broken)
         self.leader = 2
-        self.suspicion = Suspicion(lambda: EMPTY_IMAGE, lambda: self.broken)
+        self.found: frozenset[int] = frozenset()
+        self.suspicion = Suspicion(lambda: EMPTY_IMAGE, lambda: self.broken, self.verify)
+
+    async def verify(self, node_ids: Iterable[int]) -> None:
+        assert list(node_ids) == [self.leader]
+        self.broken |= self.found
 
     def leaders(self, _image: MetadataImage) -> tuple[int, ...]:
         return (self.leader,)
@@ -27,6 +32,15 @@ class World:
 def test_nobody_waits_while_all_connections_stand_or_others_broke() -> None:
     assert simulate(World().waits_s()) == 0
     assert simulate(World([1, 3]).waits_s()) == 0
+
+
+def test_a_leader_that_is_vouched_for_is_asked_first() -> None:
+    async def run() -> float:
+        world = World()
+        world.found = frozenset([2])
+        return await world.waits_s()
+
+    assert abs(simulate(run()) - PATIENCE_S) < 0.01
 
 
 def test_the_answer_comes_with_the_new_leader() -> None:
