@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from cluster.groups import consumer_changes as changes
 from cluster.groups.classic_rebalance import Clock
+from cluster.groups.consumer_checks import check_request
 from cluster.groups.consumer_group import ConsumerGroup
 from cluster.groups.consumer_members import ConsumerMembers
 from cluster.groups.consumer_records import ConsumerKey, ConsumerValue
@@ -30,6 +31,7 @@ class ConsumerGroups:
     def __init__(self, settings: GroupSettings, rng: random.Random) -> None:
         self.groups: dict[str, ConsumerGroup] = {}
         self.topics = Topics({})
+        self._settings = settings
         self._members = ConsumerMembers(settings, rng, lambda: self.topics)
 
     def load(self, key: ConsumerKey, value: ConsumerValue | None) -> None:
@@ -63,6 +65,7 @@ class ConsumerGroups:
 
         instead_of: records to keep before a new group's own; not_kept: called when a new group could not be kept.
         """
+        check_request(request, caller, self._settings)
         group = self.groups.get(request.group_id)
         if group is not None:
             return self._members.heartbeat(group, request, caller, ticket, clock)

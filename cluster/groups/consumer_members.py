@@ -13,7 +13,7 @@ from uuid import UUID
 from cluster.groups import consumer_changes as changes
 from cluster.groups.assignors import ASSIGNORS, MemberSubscription, uniform
 from cluster.groups.classic_rebalance import Clock
-from cluster.groups.consumer_checks import check_request, checked_member, owned_partitions
+from cluster.groups.consumer_checks import checked_member, owned_partitions
 from cluster.groups.consumer_group import ConsumerGroup, by_topic
 from cluster.groups.errors import GroupMaxSizeReachedError
 from cluster.groups.reconciliation import (
@@ -61,7 +61,6 @@ class ConsumerMembers:
         clock: Clock,
     ) -> Step:
         """ConsumerGroupHeartbeat."""
-        check_request(request, caller, self._settings)
         if request.member_epoch in (LEAVING, LEAVING_FOR_A_WHILE):
             return self._leave(group, request, ticket, clock)
         if request.subscribed_topic_regex:
