@@ -18,6 +18,7 @@ from cluster.groups.reconciliation import (
     AssignedPartition,
     Assignment,
     ConsumerMember,
+    MemberState,
 )
 from cluster.groups.settings import Caller, GroupSettings
 from wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
@@ -139,7 +140,8 @@ def _check_member_epoch(
     member = state.members.get(member_id)
     if member is None:
         raise UnknownMemberIdError(f"group {group_id} has no member {member_id!r}")
-    if epoch != member.epoch:
+    told_to_let_go = member.state is MemberState.UNREVOKED_PARTITIONS
+    if epoch != member.epoch and not (told_to_let_go and epoch == member.previous_epoch):
         raise StaleMemberEpochError(
             f"member {member_id} of group {group_id} is at epoch {member.epoch}, the request at {epoch}"
         )

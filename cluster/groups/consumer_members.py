@@ -202,9 +202,10 @@ class ConsumerMembers:
             state.assignment_epoch,
             state.targets.get(member_id, NOTHING),
             lambda partition: state.is_free(member_id, partition),
-            # Whoever joins says that it has nothing; that is not taken for letting go, as the request may be old.
+            # Who joins says that it has nothing; but that request may be an old one that comes late.
             None if request.member_epoch == JOINING else owned_partitions(request),
         )
+        assert after.epoch > JOINING, (group.group_id, after)
         if after is not member:
             group.emit(changes.current(group.group_id, after))
             self._watch_revocation(group, after, clock)

@@ -4,6 +4,10 @@
 
 A partition is given to a member only when no other has it: one that is pending revocation is still its old owner's,
 until that member's heartbeat no longer names it. That is what keeps two members from reading one partition.
+
+Being told to let go is a step with an epoch of its own. A heartbeat of the epoch before does not name partitions that
+the member was given in an answer it is still working on, so it would be no proof that they are free; Kafka takes it for
+one. All that the member had is still its own in that step, so what it read may be committed with either epoch.
 """
 
 from collections.abc import Callable
@@ -76,36 +80,31 @@ def reconcile(
         case MemberState.STABLE:
             if member.epoch == target_epoch:
                 return member
-            return _next(member, member.epoch, target_epoch, target, is_free, owned)
         case MemberState.UNREVOKED_PARTITIONS:
-            if _still_has(member.revoking, owned):
+            if owned is None or member.revoking & owned:
                 return member
-            # It has let go: that is a step of its own, whose epoch it has to confirm.
-            return _next(member, member.epoch + 1, target_epoch, target, is_free, owned)
         case MemberState.UNRELEASED_PARTITIONS:
-            return _next(member, member.epoch, target_epoch, target, is_free, owned)
+            pass
+    return _next(member, target_epoch, target, is_free)
 
 
 def _next(
     member: ConsumerMember,
-    epoch: int,
     target_epoch: int,
     target: Assignment,
     is_free: Callable[[AssignedPartition], bool],
-    owned: Assignment | None,
 ) -> ConsumerMember:
     keeps = member.assigned & target
     revoking = member.assigned - target
-    if revoking and _still_has(revoking, owned):
-        return _moved(member, epoch, MemberState.UNREVOKED_PARTITIONS, keeps, revoking)
+    if revoking and member.epoch > JOINING:
+        told = member.epoch + 1
+        assert told <= target_epoch, (member, target_epoch)
+        return _moved(member, told, MemberState.UNREVOKED_PARTITIONS, keeps, revoking)
+    # A new process of a static member has nothing yet that it would have to let go.
     wanted = target - keeps
     free = frozenset(each for each in wanted if is_free(each))
     state = MemberState.STABLE if len(free) == len(wanted) else MemberState.UNRELEASED_PARTITIONS
     return _moved(member, target_epoch, state, keeps | free, NOTHING)
-
-
-def _still_has(partitions: Assignment, owned: Assignment | None) -> bool:
-    return owned is None or bool(partitions & owned)
 
 
 def _moved(

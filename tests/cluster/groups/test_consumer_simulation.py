@@ -1,4 +1,4 @@
-"""G3 for KIP-848 groups: whatever is lost, repeated, paused or moved, no partition has two readers, and none is forgotten."""
+"""G3 for KIP-848 groups: whatever is lost, repeated, paused or moved, nobody reads what another reads; all is read."""
 
 import pytest
 
