@@ -167,17 +167,11 @@ class House:
         return answer
 
     def join(self, member: str, *topics: str, **fields: Any) -> ConsumerGroupHeartbeatResponse:
-        """The first heartbeat."""
-        return self.beat(
-            member,
-            0,
-            frozenset(),
-            **{
-                "subscribed_topic_names": topics or ("t",),
-                "rebalance_timeout_ms": 60_000,
-                **fields,
-            },
-        )
+        """The first heartbeat, answered at once."""
+        caller = fields.pop("caller", CALLER)
+        answer = self.answers[self.send(first_heartbeat(member, *topics, **fields), caller)]
+        assert isinstance(answer, ConsumerGroupHeartbeatResponse)
+        return answer
 
     def later(self, ms: int) -> None:
         """Time goes by, and what was due is done."""
@@ -211,4 +205,14 @@ def heartbeat(
         member_epoch=epoch,
         topic_partitions=None if owned is None else wire_partitions(owned),
         **fields,
+    )
+
+
+def first_heartbeat(member: str, *topics: str, **fields: Any) -> ConsumerGroupHeartbeatRequest:
+    """A member joins; it reads `t` when nothing is said."""
+    return heartbeat(
+        member,
+        0,
+        frozenset(),
+        **{"subscribed_topic_names": topics or ("t",), "rebalance_timeout_ms": 60_000, **fields},
     )

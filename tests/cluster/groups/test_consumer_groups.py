@@ -26,6 +26,7 @@ from tests.cluster.groups.consumer_house import (
     House,
     all_of,
     assigned,
+    first_heartbeat,
     heartbeat,
     parts,
     topic_id,
@@ -452,17 +453,9 @@ def test_nothing_is_told_that_a_failover_could_take_back() -> None:
     house = House({"t": 2})
     house.join("m1")
     house.hold = True
-    joined = house.send(
-        heartbeat(
-            "m2", 0, NOTHING, subscribed_topic_names=("t",), rebalance_timeout_ms=REBALANCE_MS
-        )
-    )
+    joined = house.send(first_heartbeat("m2"))
     # This one changes nothing by itself, but would tell of the other.
-    again = house.send(
-        heartbeat(
-            "m2", 0, NOTHING, subscribed_topic_names=("t",), rebalance_timeout_ms=REBALANCE_MS
-        )
-    )
+    again = house.send(first_heartbeat("m2"))
     assert not {joined, again} & house.answers.keys()
     assert set(house.group.committed.members) == {"m1"}
     house.commit()
@@ -491,7 +484,7 @@ def test_an_append_that_fails_leaves_what_was_before() -> None:
 def test_a_new_group_that_is_not_kept_was_never_there() -> None:
     house = House()
     house.hold = True
-    house.send(heartbeat("m1", 0, NOTHING, subscribed_topic_names=("t",), rebalance_timeout_ms=1))
+    house.send(first_heartbeat("m1"))
     house.lose_last(CoordinatorNotAvailableError("no room"))
     assert not house.coordinator.exists(G)
 
