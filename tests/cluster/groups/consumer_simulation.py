@@ -67,7 +67,7 @@ class Client:
         found = assigned(answer)
         if found is not None and found != self.wanted:
             self.wanted = found
-            self.revoke_at_ms = now_ms + self.rng.choice((0, TICK_MS, 3 * TICK_MS))
+            self.revoke_at_ms = now_ms + self.rng.choice((0, TICK_MS, 5 * TICK_MS))
 
     def work(self, now_ms: int) -> None:
         """Let go first, take new ones afterwards; then say so at once."""
