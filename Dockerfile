@@ -3,6 +3,7 @@ ARG PYTHON_IMAGE=python:3.11-slim
 FROM ${PYTHON_IMAGE}
 WORKDIR /src
 COPY pyproject.toml README.md ./
+COPY wire wire
 COPY storage storage
 COPY kraft kraft
 COPY cluster cluster

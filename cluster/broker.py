@@ -20,6 +20,7 @@ from cluster.errors import NotLeaderError, UnknownTopicOrPartitionError
 from cluster.failover.broker_lease import BrokerLease
 from cluster.failover.controller_client import ControllerClient
 from cluster.failover.metadata_follower import MetadataFollower
+from cluster.failover.no_leader import no_leader
 from cluster.group_settings import GroupSettingsSource
 from cluster.groups.classic_rebalance import Clock as GroupClock
 from cluster.groups.coordinators import Coordinators
@@ -152,7 +153,7 @@ class Broker:
         )
         self.quorum_port = QuorumPort(self.driver)
         self.quorum = QuorumHandler(
-            self.node_id, self.quorum_port, self._network, self.peer, _loop_ms
+            self.node_id, self.quorum_port, self._network, self.peer, self._no_leader, _loop_ms
         )
         self.controller_client = ControllerClient(
             self._network,
@@ -161,6 +162,7 @@ class Broker:
             self.peer,
             self.controller.submit,
             self.controller.applied,
+            self._no_leader,
         )
         self.lease = BrokerLease(
             self.controller_client,
@@ -202,7 +204,9 @@ class Broker:
             clock.now_ms,
             self._coordinators.roles_changed,
         )
-        self._housekeeping = Housekeeping(self.replicas, clock)
+        self._housekeeping = Housekeeping(
+            self.replicas, clock, self.config.log_retention_check_interval_ms
+        )
 
     def _make_handlers(self, clock: Clock) -> None:
         self.produce = ProduceHandler(
@@ -308,6 +312,8 @@ class Broker:
         if not self._is_voter:
             await self._join()
         async with asyncio.TaskGroup() as tasks:
+            if self._is_voter:
+                tasks.create_task(self._join_again())
             tasks.create_task(self.lease.run())
             await self.lease.registered.wait()
             await self.controller.applied(self.lease.broker_epoch)
@@ -324,8 +330,29 @@ class Broker:
         """A node without a vote asks the voters for the metadata log."""
         address = self._advertised[PEER].address
         while self.driver.node.leader_id is None or not self.image.cluster_id:
-            await self.quorum.ask_to_join(self._voters, Join(self.node_id, address))
+            await self.quorum.ask_to_join(self._known_voters(), Join(self.node_id, address))
             await asyncio.sleep(JOIN_PAUSE_S)
+
+    async def _join_again(self) -> None:
+        """A voter to which no leader speaks may have been taken out of the quorum while it was away.
+
+        Its old log may not say so, and nobody sends it a newer one. It asks to be a learner; of a member the leader
+        takes no notice. Its old term and vote are kept, so whatever it had promised still holds.
+        """
+        address = self._voters.get(self.node_id) or self._advertised[PEER].address
+        pause_s = self.config.controller_quorum_election_timeout_ms * 2 / 1000
+        await asyncio.sleep(pause_s)
+        while self.driver.node.leader_id is None:
+            request = Join(self.node_id, address, only_if_no_member=True)
+            await self.quorum.ask_to_join(self._known_voters(), request, quiet=True)
+            await asyncio.sleep(pause_s)
+
+    def _known_voters(self) -> dict[int, str]:
+        """The other voters' addresses, as the settings and the metadata log have them."""
+        logged = self.driver.node.membership.members
+        known = self._voters | {each.node_id: each.address for each in logged if each.voter}
+        known.pop(self.node_id, None)
+        return known
 
     async def _leave(self) -> None:
         """Hand everything over: partition leaderships, then the quorum's."""
@@ -358,6 +385,9 @@ class Broker:
 
     def _publish(self, _old: MetadataImage, new: MetadataImage) -> None:
         self._follower.publish(new)
+
+    def _no_leader(self) -> str:
+        return no_leader(self.node_id, self.driver.node.membership.voters, self.links.dead)
 
     def _peer_died(self, node_id: int) -> None:
         self.driver.peer_unreachable(node_id)

@@ -97,10 +97,42 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
             description="A snapshot of the metadata is written after so many bytes of its log.",
         ),
     ] = 4 << 20
+    log_retention_check_interval_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            description="How often logs are looked at for what may be deleted or compacted. Kafka has 300000 here and "
+            "15000 for compaction.",
+        ),
+    ] = 30_000
     controlled_shutdown_timeout_ms: Annotated[
         int,
         Meta(ge=0, description="How long a stopping broker waits for its leaderships to move."),
     ] = 10_000
+    socket_request_max_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=2**31 - 1, description="The longest request of a Kafka client."),
+    ] = 100 << 20
+    queued_max_request_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="How much memory requests of Kafka clients may take while they are being received, over all "
+            "connections. What comes beyond is left in the sockets.",
+        ),
+    ] = 256 << 20
+    max_connections: Annotated[
+        int,
+        Meta(ge=1, description="Connections of Kafka clients that one listener takes."),
+    ] = 2**31 - 1
+    max_connections_per_ip: Annotated[
+        int,
+        Meta(ge=1, description="The same from one address."),
+    ] = 2**31 - 1
+    connections_max_idle_ms: Annotated[
+        int,
+        Meta(ge=10, description="A Kafka client's connection is closed when it is silent so long."),
+    ] = 600_000
     log_level: Annotated[
         str,
         Meta(

@@ -10,21 +10,19 @@ from storage.errors import OttlaError
 
 log = structlog.get_logger("housekeeping")
 
-# Kafka's log.retention.check.interval.ms is 300,000; a look costs next to nothing.
-INTERVAL_S = 30.0
-
 
 class Housekeeping:
-    """Looks at every replica each `INTERVAL_S`. Compaction gives the loop back after every batch, so the rest lives."""
+    """Looks at every replica now and then. Compaction gives the loop back after every batch, so the rest lives."""
 
-    def __init__(self, replicas: ReplicaManager, clock: Clock) -> None:
+    def __init__(self, replicas: ReplicaManager, clock: Clock, interval_ms: int = 30_000) -> None:
         self._replicas = replicas
         self._clock = clock
+        self._interval_s = interval_ms / 1000
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(self._interval_s)
             await self.tidy()
 
     async def tidy(self) -> None:

@@ -56,7 +56,7 @@ class Node:
             found = listeners(config).values()
             doors = Doors(
                 [GrpcDoor(each) for each in found if each.is_grpc],
-                [KafkaDoor(each, KafkaLimits()) for each in found if each.is_kafka],
+                [KafkaDoor(each, KafkaLimits.of(config)) for each in found if each.is_kafka],
             )
             ports = {door.endpoint.name: door.port for door in doors.grpc}
             ports |= {door.endpoint.name: door.port for door in doors.kafka}

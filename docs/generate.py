@@ -18,20 +18,6 @@ from kraft.metadata.config_engine import Definition, definitions
 
 TARGET = Path(__file__).parent / "CONFIGURATION.md"
 
-# Accepted and kept, because Kafka's tools set them, but read by nobody yet.
-WITHOUT_EFFECT = frozenset(
-    {
-        "auto.create.topics.enable",
-        "auto.leader.rebalance.enable",
-        "compression.type",
-        "leader.imbalance.check.interval.seconds",
-        "max.compaction.lag.ms",
-        "message.timestamp.before.max.ms",
-        "producer.id.expiration.ms",
-        "segment.index.bytes",
-    }
-)
-
 HEAD = """\
 # Configuration
 
@@ -57,7 +43,7 @@ because the controller and every replica must read them alike
 {safety}.
 What a node's file says about them counts once, when that node founds the cluster.
 
-Keys marked *no effect yet* are accepted and kept, and nothing acts on them in this release.
+A value that Kafka has and Ottla does not support is refused, never accepted and ignored.
 """
 
 NODE = """
@@ -78,9 +64,9 @@ third column is the default of all topics that do not set the key themselves.
 BROKER = """
 ## Brokers
 
-Set for all brokers, or for one, with `Admin.alter_configs`; or at start, in a node's file or environment. Keys marked
-*cluster* can be set for all brokers only. The defaults of topics (third column above) can be set here too, and are
-not repeated.
+Set for all brokers with `ottla cluster configs --set key=value`, for one with `--broker N`; or at start, in a node's
+file or environment. Keys marked *cluster* can be set for all brokers only. The defaults of topics (third column
+above) can be set here too, and are not repeated.
 
 """
 
@@ -146,8 +132,8 @@ def _broker_rows() -> Iterator[Sequence[str]]:
 
 
 def _meaning(each: Definition) -> str:
-    unused = " *No effect yet.*" if each.key in WITHOUT_EFFECT else ""
-    return each.documentation + unused
+    refused = f" Other values are refused: {each.because}." if each.because else ""
+    return each.documentation + refused
 
 
 def _default(each: Definition) -> str:

@@ -174,14 +174,15 @@ class QuorumController:
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        rebalance_s = loop.time() + REBALANCE_INTERVAL_S
+        rebalanced_s = loop.time()
         while self._elected.is_set() and self._pending is not None:
             await self._fence_the_dead()
-            if loop.time() >= rebalance_s:
+            interval_s = self._controller.rebalance_interval_s(self.image)
+            if loop.time() >= rebalanced_s + interval_s:
                 await self._handle(RebalanceLeaders())
-                rebalance_s = loop.time() + REBALANCE_INTERVAL_S
+                rebalanced_s = loop.time()
             deadline_ms = self._leases.next_deadline()
-            pause_s = rebalance_s - loop.time()
+            pause_s = rebalanced_s + interval_s - loop.time()
             if deadline_ms is not None:
                 pause_s = min(pause_s, (deadline_ms - self._now_ms()) / 1000)
             await self._pause(min(max(pause_s, 0.005), 0.5))
@@ -262,7 +263,3 @@ class QuorumController:
             elif not done.done():
                 done.set_result(None)
         self._waiting_for_offset = still
-
-
-# Kafka's leader.imbalance.check.interval.seconds is 300; leaderships are cheap to move here.
-REBALANCE_INTERVAL_S = 5.0

@@ -67,7 +67,9 @@ class RaftStore:
         snapshot = SnapshotFile(disk, f"{folder}/{names[-1]}") if names else None
         config = LogConfig(segment_bytes=segment_bytes, retention_ms=-1, max_message_bytes=1 << 30)
         if any(name.endswith(".log") for name in disk.list(folder)):
-            log = PartitionLog.open(disk, folder, config, clean=False, now_ms=wall_ms)
+            log = await disk.work(
+                lambda: PartitionLog.open(disk, folder, config, clean=False, now_ms=wall_ms)
+            )
         else:
             start = snapshot.meta.index + 1 if snapshot else FIRST_INDEX
             log = PartitionLog.create(disk, folder, config, start, now_ms=wall_ms)

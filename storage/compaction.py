@@ -117,10 +117,11 @@ def _rebuilt(header: BatchHeader, records: list[Record], horizon: int | None) ->
 
 
 class DirtyFacts(NamedTuple):
-    """One closed segment, for the choice of what to compact: its end, its bytes, the last append (wall clock)."""
+    """One closed segment, for the choice of what to compact: its end, its bytes, first and last append (wall clock)."""
 
     end_offset: int
     size: int
+    first_append_ms: int
     last_append_ms: int
 
 
@@ -134,6 +135,7 @@ def worth_compacting(
 ) -> int:
     """How many of the oldest closed segments to compact now; 0 when too little of them is new."""
     count = dirty = total = 0
+    overdue = False
     for segment in segments:
         young = now_ms - segment.last_append_ms < config.min_compaction_lag_ms
         if segment.end_offset > high_watermark or young:
@@ -142,6 +144,7 @@ def worth_compacting(
         total += segment.size
         if segment.end_offset > first_dirty_offset:
             dirty += segment.size
-    if not dirty or dirty / total < config.min_cleanable_dirty_ratio:
+            overdue = overdue or now_ms - segment.first_append_ms >= config.max_compaction_lag_ms
+    if not dirty or (dirty / total < config.min_cleanable_dirty_ratio and not overdue):
         return 0
     return count

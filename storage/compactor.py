@@ -52,7 +52,10 @@ async def compact(log: "PartitionLog", *, high_watermark: int, now_ms: int) -> C
 def _candidates(log: "PartitionLog", high_watermark: int, now_ms: int) -> list[Segment]:
     closed = log.segments[:-1]
     count = worth_compacting(
-        [DirtyFacts(s.end_offset, s.size, s.last_append_ms) for s in closed],
+        [
+            DirtyFacts(s.end_offset, s.size, min(s.created_ms, s.last_append_ms), s.last_append_ms)
+            for s in closed
+        ],
         log.config,
         first_dirty_offset=log.first_dirty_offset,
         high_watermark=min(high_watermark, log.synced_offset),

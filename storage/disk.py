@@ -5,9 +5,10 @@ Appends and reads are synchronous (they meet the page cache: about 20 us for 64 
 disk's root, with `/` between names.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
+T = TypeVar("T")
 Buffer = bytes | bytearray | memoryview
 
 
@@ -94,6 +95,13 @@ class Disk(Protocol):
 
     async def remove(self, path: str) -> None:
         """Remove a file or a whole folder; no error when it is gone already. Durable when it returns."""
+        ...
+
+    async def work(self, job: Callable[[], T]) -> T:
+        """Run long work on this disk's files beside the loop; nobody else may touch what it touches meanwhile.
+
+        Waits for its end also when cancelled. Raises what it raises.
+        """
         ...
 
     def lock(self, path: str) -> DiskLock:

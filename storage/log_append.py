@@ -9,7 +9,7 @@ from storage.errors import (
     InvalidRecordError,
     InvalidTimestampError,
 )
-from storage.log_config import LogConfig
+from storage.log_config import INT64_MAX, LogConfig
 from storage.producer_state import WINDOW, BatchMark, ProducerStates
 from storage.record_batch import (
     HEADER_BYTES,
@@ -45,8 +45,8 @@ def validated(data: bytearray, config: LogConfig, now_ms: int) -> list[tuple[int
         raise InvalidRecordError("nothing to append: no record batch")
     for position, header in batches:
         _check(header, config, now_ms)
-        if config.compacts and not header.is_control:
-            _check_keys(data, position, header)
+        if not header.is_control and (config.compacts or _old_is_refused(config)):
+            _check_records(data, position, header, config, now_ms)
     return batches
 
 
@@ -69,12 +69,26 @@ def _check(header: BatchHeader, config: LogConfig, now_ms: int) -> None:
         )
 
 
-def _check_keys(data: bytearray, position: int, header: BatchHeader) -> None:
+def _old_is_refused(config: LogConfig) -> bool:
+    limited = config.message_timestamp_before_max_ms < INT64_MAX
+    return limited and config.message_timestamp_type == "CreateTime"
+
+
+def _check_records(
+    data: bytearray, position: int, header: BatchHeader, config: LogConfig, now_ms: int
+) -> None:
+    """What the header does not tell: keys, and the oldest timestamp."""
     packed = bytes(data[position + HEADER_BYTES : position + header.size])
-    records = decode_records(header, decompress(codec(header.compression), packed))
-    for record in records:
-        if record.key is None:
+    limit = config.message_timestamp_before_max_ms if _old_is_refused(config) else INT64_MAX
+    for record in decode_records(header, decompress(codec(header.compression), packed)):
+        if config.compacts and record.key is None:
             raise InvalidRecordError("a compacted topic takes only records with a key")
+        age = now_ms - record.timestamp_ms
+        if age > limit:
+            raise InvalidTimestampError(
+                f"record timestamp {record.timestamp_ms} lies {age} ms in the past; "
+                f"message.timestamp.before.max.ms={limit}"
+            )
 
 
 def find_duplicate(

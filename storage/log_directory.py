@@ -123,10 +123,9 @@ class LogDirectory:
             try:
                 identity = self._identity(folder)
                 if identity is not None:
-                    self._open_log(folder, identity, config_for(identity), now_ms)
+                    await self._open_log(folder, identity, config_for(identity), now_ms)
             except OttlaError as error:
                 self.failed[folder] = error
-            await asyncio.sleep(0)
         await self._flush(list(self.logs.values()))
 
     def _identity(self, folder: str) -> LogIdentity | None:
@@ -142,7 +141,7 @@ class LogDirectory:
                 raise UnreadableFileError(f"{path} is damaged: {error}") from error
         return None
 
-    def _open_log(
+    async def _open_log(
         self, folder: str, identity: LogIdentity, config: LogConfig, now_ms: int
     ) -> PartitionLog:
         key = LogKey(identity.topic_id, identity.partition)
@@ -151,10 +150,18 @@ class LogDirectory:
                 f"{folder} and {self.logs[key].folder} both hold partition {identity.partition} of topic "
                 f"{identity.topic_id}"
             )
-        log = PartitionLog.open(self.disk, folder, config, clean=self.was_clean, now_ms=now_ms)
+        log = await self._opened(folder, config, now_ms)
         self.logs[key] = log
         self.identities[key] = identity
         return log
+
+    async def _opened(self, folder: str, config: LogConfig, now_ms: int) -> PartitionLog:
+        """After a crash everything since the last checkpoint is read."""
+        return await self.disk.work(
+            lambda: PartitionLog.open(
+                self.disk, folder, config, clean=self.was_clean, now_ms=now_ms
+            )
+        )
 
     async def _flush(self, logs: list[PartitionLog]) -> None:
         dirty = [log for log in logs if log.flush_state.dirty]
@@ -201,7 +208,7 @@ class LogDirectory:
         Raises as PartitionLog.open and `load`.
         """
         if self.disk.exists(f"{folder}/{IDENTITY_FILE}"):
-            log = PartitionLog.open(self.disk, folder, config, clean=self.was_clean, now_ms=now_ms)
+            log = await self._opened(folder, config, now_ms)
             await self._flush([log])
         else:
             log = PartitionLog.create(self.disk, folder, config, start_offset, now_ms=now_ms)

@@ -1,6 +1,9 @@
-"""Finding records of a log by time."""
+"""Finding records of a log by time.
 
-from collections.abc import Iterator
+Where timestamps do not rise, that may mean to look at every batch of a segment: it is done in steps.
+"""
+
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from storage.batch_scan import DamageError, scan_batches
@@ -8,6 +11,7 @@ from storage.errors import CorruptBatchError, InvalidRecordError, LogDamagedErro
 from storage.record_batch import HEADER_BYTES, BatchHeader, parse_header
 from storage.records import Record, decode_batch
 from storage.segment import Segment
+from storage.steps import BATCHES_PER_STEP, Steps, in_turn
 
 if TYPE_CHECKING:
     from storage.partition_log import PartitionLog
@@ -21,17 +25,54 @@ class TimestampedOffset(NamedTuple):
     leader_epoch: int
 
 
-def offset_for_timestamp(
+class _Found(NamedTuple):
+    """What a search that ran to its end came to."""
+
+    place: TimestampedOffset | None
+
+
+Search = Callable[[], Steps[TimestampedOffset | None]]
+
+
+async def offset_for_timestamp(
     log: "PartitionLog", timestamp_ms: int, end_offset: int
 ) -> TimestampedOffset | None:
+    """See PartitionLog.offset_for_timestamp."""
+    return await _search(log, lambda: _first_at_or_after(log, timestamp_ms, end_offset))
+
+
+async def max_timestamp(log: "PartitionLog", end_offset: int) -> TimestampedOffset | None:
+    """See PartitionLog.max_timestamp."""
+    return await _search(log, lambda: _largest(log, end_offset))
+
+
+async def _search(log: "PartitionLog", begin: Search) -> TimestampedOffset | None:
+    """Letting others run; begins anew when segments were cut, compacted or deleted meanwhile."""
+    while True:
+        with log.fencing("read"):
+            found = await in_turn(_to_the_end(begin()), log.unchanged())
+        if found is not None:
+            return found.place
+
+
+def _to_the_end(steps: Steps[TimestampedOffset | None]) -> Steps[_Found]:
+    place = yield from steps
+    return _Found(place)
+
+
+def _first_at_or_after(
+    log: "PartitionLog", timestamp_ms: int, end_offset: int
+) -> Steps[TimestampedOffset | None]:
     """The first record in [log start, end_offset) stamped `timestamp_ms` or later. Raises LogDamagedError, OSError."""
-    for segment in log.segments:
+    for segment in list(log.segments):
         if segment.max_timestamp < timestamp_ms or segment.end_offset <= log.log_start_offset:
             continue
         if segment.base_offset >= end_offset:
             break
         start = max(log.log_start_offset, segment.times.offset_before(timestamp_ms))
-        for position, header in _headers(segment, start):
+        for count, (position, header) in enumerate(_headers(segment, start), 1):
+            if not count % BATCHES_PER_STEP:
+                yield
             if header.base_offset >= end_offset:
                 break
             if header.max_timestamp < timestamp_ms:
@@ -44,15 +85,18 @@ def offset_for_timestamp(
     return None
 
 
-def max_timestamp(log: "PartitionLog", end_offset: int) -> TimestampedOffset | None:
+def _largest(log: "PartitionLog", end_offset: int) -> Steps[TimestampedOffset | None]:
     """The first record with the largest timestamp in [log start, end_offset). Raises LogDamagedError, OSError."""
     best, place = -1, None
-    for segment in log.segments:
+    for segment in list(log.segments):
         if segment.base_offset >= end_offset or segment.end_offset <= log.log_start_offset:
             continue
         if segment.max_timestamp <= best:
             continue
-        for position, header in _headers(segment, _first_candidate(log, segment, end_offset)):
+        first = _first_candidate(log, segment, end_offset)
+        for count, (position, header) in enumerate(_headers(segment, first), 1):
+            if not count % BATCHES_PER_STEP:
+                yield
             if header.next_offset > end_offset:
                 break
             if header.max_timestamp > best:

@@ -93,6 +93,19 @@ async def _settle(segment: Segment) -> None:
     segment.touched = False
 
 
+def roll_is_due(log: "PartitionLog", now_ms: int) -> bool:
+    """Whether the active segment is too old for the log's settings."""
+    active, config = log.active, log.config
+    age_ms = now_ms - active.created_ms
+    due = age_ms >= config.segment_ms
+    if config.deletes and config.retention_ms >= 0:
+        due = due or now_ms - active.last_append_ms > config.retention_ms
+    if config.compacts:
+        # The active segment never is.
+        due = due or age_ms >= config.max_compaction_lag_ms
+    return due and active.size > 0
+
+
 async def delete_segments(log: "PartitionLog", segments: list[Segment]) -> None:
     """See PartitionLog.delete_segments. The new start is durable before the first file goes."""
     async with log.maintenance:

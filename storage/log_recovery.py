@@ -17,6 +17,7 @@ from storage.log_replay import producers_at, replay
 from storage.producer_state import ProducerStates
 from storage.segment import Segment
 from storage.segment_name import SegmentName, parse, resolve
+from storage.steps import at_once
 
 
 @dataclass(slots=True)
@@ -119,7 +120,8 @@ def _open_segments(
             if segment.end_offset > following.base_offset:
                 segment.cut(following.base_offset)
             if segment.end_offset == following.base_offset:
-                segment.release_indexes()
+                if segment.settled:
+                    segment.release_indexes()
                 continue
         if following is not None and not following.provisional:
             what = f"{segment.path} ends" if damage is None else f"{segment.path} is damaged"
@@ -183,7 +185,10 @@ def _load(
     due = run.recovery_point if at_point else None
     damage = segment.rescan(size if trusted else verified, due)
     segment.last_append_ms = appended
-    if segment.max_timestamp >= 0 and not at_point:
+    if at_point and segment.size > verified:
+        # Appended after the checkpoint, nobody knows when: retention must not take it for as old as that.
+        segment.last_append_ms = run.now_ms
+    elif segment.max_timestamp >= 0 and not at_point:
         segment.last_append_ms = min(appended, segment.max_timestamp)
     run.verified = verified
     return damage
@@ -220,6 +225,7 @@ def _rebuild(run: _Recovery, segments: list[Segment]) -> tuple[LeaderEpochs, Pro
     if saved is not None and run.checkpoint_holds:
         producers = ProducerStates.decode(saved.producers)
     else:
-        producers = producers_at(segments, point, run.now_ms)
-    replay(segments, point, segments[-1].end_offset, producers, epochs, run.now_ms)
+        producers = at_once(producers_at(segments, point, run.now_ms))
+    end = segments[-1].end_offset
+    at_once(replay(segments, point, end, producers, epochs, run.now_ms))
     return epochs, producers

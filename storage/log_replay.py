@@ -1,6 +1,7 @@
 """Producer states and leader epochs from the log itself: what a restart or a cut needs to know again."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -11,6 +12,22 @@ from storage.errors import LogDamagedError, UnreadableFileError
 from storage.leader_epochs import LeaderEpochs
 from storage.producer_state import SNAPSHOT_VERSION, ProducerStates
 from storage.segment import Segment
+from storage.steps import BATCHES_PER_STEP, Steps, at_once, in_turn
+
+if TYPE_CHECKING:
+    from storage.partition_log import PartitionLog
+
+
+class CutFacts(NamedTuple):
+    """What a cut at `end` has to know of a log that was cut so often.
+
+    newest: the last segment's largest timestamp and its batch's offset then.
+    """
+
+    end: int
+    cuts: int
+    producers: ProducerStates
+    newest: tuple[int, int]
 
 
 def replay(
@@ -20,14 +37,17 @@ def replay(
     producers: ProducerStates,
     epochs: LeaderEpochs | None,
     now_ms: int,
-) -> None:
+) -> Steps[None]:
     """Apply the batches that begin in [start, stop). Raises LogDamagedError, OSError."""
     for segment in segments:
         if segment.end_offset <= start or segment.base_offset >= stop:
             continue
         _, position = segment.locate(start)
         try:
-            for _, header in scan_batches(segment.file, position, segment.size, verify=False):
+            batches = scan_batches(segment.file, position, segment.size, verify=False)
+            for count, (_, header) in enumerate(batches, 1):
+                if not count % BATCHES_PER_STEP:
+                    yield
                 if header.base_offset >= stop:
                     break
                 producers.update(header, header.base_offset, now_ms)
@@ -39,7 +59,7 @@ def replay(
             ) from error
 
 
-def producers_at(segments: Sequence[Segment], offset: int, now_ms: int) -> ProducerStates:
+def producers_at(segments: Sequence[Segment], offset: int, now_ms: int) -> Steps[ProducerStates]:
     """The producers as of `offset`: the newest snapshot at or before it, and the batches from there on.
 
     Raises LogDamagedError, OSError.
@@ -51,8 +71,37 @@ def producers_at(segments: Sequence[Segment], offset: int, now_ms: int) -> Produ
             if found is not None:
                 producers, start = found, segment.base_offset
                 break
-    replay(segments, start, offset, producers, None, now_ms)
+    yield from replay(segments, start, offset, producers, None, now_ms)
     return producers
+
+
+async def before_cut(log: "PartitionLog", offset: int) -> CutFacts | None:
+    """What `PartitionLog.truncate_to(offset)` has to read, read in steps before it. None when there is nothing to.
+
+    Raises LogDamagedError, LogOfflineError.
+    """
+    if not log.log_start_offset <= offset < log.log_end_offset:
+        return None
+    with log.fencing("read"):
+        return await in_turn(_cut_facts(log, offset), log.unchanged())
+
+
+def _cut_facts(log: "PartitionLog", offset: int) -> Steps[CutFacts]:
+    segment = log.segments[log.segment_index(offset)]
+    end, cuts, producers = segment.cut_point(offset)[0], log.cuts, ProducerStates()
+    if len(log.producers):
+        producers = yield from producers_at(list(log.segments), end, log.clock_ms)
+    newest = yield from segment.newest_before(end)
+    return CutFacts(end, cuts, producers, newest)
+
+
+def facts_of_cut(log: "PartitionLog", offset: int, known: CutFacts | None) -> CutFacts:
+    """`known` if it is still true, otherwise read now. Raises LogDamagedError, OSError."""
+    if known is not None and known.cuts == log.cuts:
+        segment = log.segments[log.segment_index(offset)]
+        if known.end == segment.cut_point(offset)[0]:
+            return known
+    return at_once(_cut_facts(log, offset))
 
 
 def snapshot_of(segment: Segment) -> ProducerStates | None:

@@ -6,7 +6,7 @@ tell how far they are on the disk. Work that waits is in `storage.log_maintenanc
 
 import errno
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 
@@ -25,7 +25,7 @@ from storage.log_config import LogConfig
 from storage.log_flush import FlushState, FlushTicket
 from storage.log_lookup import TimestampedOffset
 from storage.log_recovery import RecoveredLog, recover
-from storage.log_replay import producers_at
+from storage.log_replay import CutFacts, facts_of_cut
 from storage.producer_state import ProducerStates
 from storage.record_batch import BatchHeader
 from storage.retention import SegmentFacts, expired
@@ -65,8 +65,7 @@ class PartitionLog:
         self.saved = found.saved
         self.offline: LogOfflineError | None = None
         self.sequence = found.sequence
-        self.clock_ms = 0
-        """The last wall-clock time anyone told this log."""
+        self.clock_ms = 0  # The last wall-clock time anyone told this log.
         self.maintenance = log_maintenance.MaintenanceGate()
 
     @classmethod
@@ -115,7 +114,9 @@ class PartitionLog:
             epochs=LeaderEpochs(),
             producers=ProducerStates(),
         )
-        return cls(disk, folder, config, found)
+        log = cls(disk, folder, config, found)
+        log.clock_ms = now_ms
+        return log
 
     # What it is.
 
@@ -148,6 +149,11 @@ class PartitionLog:
     def active(self) -> Segment:
         """The segment that takes appends."""
         return self.segments[-1]
+
+    def unchanged(self) -> Callable[[], bool]:
+        """Tells later whether the segments of now are still the log's, uncut: what was read of them is true then."""
+        cuts, segments = self.cuts, list(self.segments)
+        return lambda: (self.cuts, self.segments[: len(segments)]) == (cuts, segments)
 
     def reconfigure(self, config: LogConfig) -> None:
         """Go on with other settings."""
@@ -211,7 +217,7 @@ class PartitionLog:
 
     def _write(self, data: Buffer, placed: list[Placed], now_ms: int) -> None:
         active = self._room_for(len(data), placed[-1][2], now_ms)
-        with self._fencing("append to", clean=NO_SPACE):
+        with self.fencing("append to", clean=NO_SPACE):
             active.append(data, placed)
         active.last_append_ms = self.clock_ms = now_ms
         self.log_end_offset = placed[-1][2] + 1
@@ -222,6 +228,7 @@ class PartitionLog:
             active.size + size > config.segment_bytes
             or now_ms - active.created_ms >= config.segment_ms
             or last_offset - active.base_offset > RELATIVE_OFFSET_MAX
+            or active.index_bytes >= config.segment_index_bytes
         ):
             return self.roll(now_ms)
         if not active.size:
@@ -236,7 +243,7 @@ class PartitionLog:
     def _begin_segment(self, base_offset: int, now_ms: int, *, resets: bool) -> Segment:
         provisional = not resets and self.flush_state.synced_offset < base_offset
         name = SegmentName(base_offset, self.sequence + 1, 0, resets, self.gaps, provisional)
-        with self._fencing("begin a segment of", clean=NO_SPACE):
+        with self.fencing("begin a segment of", clean=NO_SPACE):
             file = self.disk.open(f"{self.folder}/{name.file_name}", create=True)
         segment = Segment(self.disk, self.folder, name, file, self.config.index_interval_bytes)
         segment.created_ms = segment.last_append_ms = now_ms
@@ -268,7 +275,7 @@ class PartitionLog:
             segment = self.segments[index]
             if segment.base_offset >= end:
                 break
-            with self._fencing("read"):
+            with self.fencing("read"):
                 data = segment.read(
                     max(offset, segment.base_offset),
                     max_bytes,
@@ -298,22 +305,20 @@ class PartitionLog:
         """This node leads in `epoch` from here on, even before it appends anything (KIP-101)."""
         self.epochs.assign(epoch, self.log_end_offset)
 
-    def offset_for_timestamp(
+    async def offset_for_timestamp(
         self, timestamp_ms: int, *, end_offset: int
     ) -> TimestampedOffset | None:
         """The first record at or after a time, below `end_offset`. Raises LogDamagedError, LogOfflineError."""
-        with self._fencing("read"):
-            return log_lookup.offset_for_timestamp(self, timestamp_ms, end_offset)
+        return await log_lookup.offset_for_timestamp(self, timestamp_ms, end_offset)
 
-    def max_timestamp(self, *, end_offset: int) -> TimestampedOffset | None:
+    async def max_timestamp(self, *, end_offset: int) -> TimestampedOffset | None:
         """The record with the largest timestamp below `end_offset`. Raises LogDamagedError, LogOfflineError."""
-        with self._fencing("read"):
-            return log_lookup.max_timestamp(self, end_offset)
+        return await log_lookup.max_timestamp(self, end_offset)
 
     # Cutting.
 
-    def truncate_to(self, offset: int) -> None:
-        """Drop what lies at or after `offset`, and the batch that spans it.
+    def truncate_to(self, offset: int, known: CutFacts | None = None) -> None:
+        """Drop what lies at or after `offset`, and the batch that spans it. `known`: see `log_replay.before_cut`.
 
         It is durable with the next flush; until then a power loss may bring all of it back, never a mixture.
         Raises LogDamagedError, DiskFullError, LogOfflineError.
@@ -327,19 +332,19 @@ class PartitionLog:
             return
         keep = self.segment_index(offset)
         segment = self.segments[keep]
-        with self._fencing("read"):
+        with self.fencing("read"):
             end = segment.cut_point(offset)[0]
             if end < self.log_start_offset:
                 # The batch that spans the log's start goes: nothing is left.
                 self.truncate_fully_and_start_at(self.log_start_offset)
                 return
             # Also of a cut segment the producers must be known before it is cut.
-            producers = self._producers_at(end)
+            facts = facts_of_cut(self, offset, known)
             self._begin_segment(end, self.clock_ms, resets=False)
-            segment.cut(end)
+            segment.cut(end, facts.newest)
         self._drop(keep if end == segment.base_offset else keep + 1)
-        self.producers = producers
-        self.active.snapshot = producers.encode() if len(producers) else None
+        self.producers = facts.producers
+        self.active.snapshot = self.producers.encode() if len(self.producers) else None
         self._ends_at(end)
 
     def truncate_fully_and_start_at(self, offset: int) -> None:
@@ -352,11 +357,6 @@ class PartitionLog:
         self.log_start_offset = self.flush_state.synced_offset = offset
         self.epochs.clear()
         self.first_dirty_offset = offset
-
-    def _producers_at(self, offset: int) -> ProducerStates:
-        if not len(self.producers):
-            return ProducerStates()
-        return producers_at(self.segments, offset, self.clock_ms)
 
     def _drop(self, first: int) -> None:
         """All segments from `first` on but the newest are void now."""
@@ -400,7 +400,7 @@ class PartitionLog:
         if self.offline is not None:
             self.flush_state.forget(ticket)
             return
-        with self._fencing("publish a segment of"):
+        with self.fencing("publish a segment of"):
             self.flush_state.complete(ticket)
 
     def fail_flush(self, ticket: FlushTicket, error: OSError) -> LogOfflineError:
@@ -425,7 +425,8 @@ class PartitionLog:
             raise LogOfflineError(str(self.offline))
 
     @contextmanager
-    def _fencing(self, doing: str, clean: tuple[int, ...] = ()) -> Iterator[None]:
+    def fencing(self, doing: str, clean: tuple[int, ...] = ()) -> Iterator[None]:
+        """Turns an OSError into the error to raise, and fences the log unless it is one of `clean`."""
         try:
             yield
         except OSError as error:
@@ -452,12 +453,8 @@ class PartitionLog:
         return self.segments[:count]
 
     def roll_if_due(self, now_ms: int) -> None:
-        """Begin a new segment when the active one is due by `segment_ms` or `retention_ms`. Raises as `roll`."""
-        active, config = self.active, self.config
-        due = now_ms - active.created_ms >= config.segment_ms
-        if config.deletes and config.retention_ms >= 0:
-            due = due or now_ms - active.last_append_ms > config.retention_ms
-        if active.size and due:
+        """Begin a new segment when the active one is too old for its settings. Raises as `roll`."""
+        if log_maintenance.roll_is_due(self, now_ms):
             self.roll(now_ms)
 
     def expire_producers(self, now_ms: int) -> int:

@@ -11,12 +11,15 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import aiofiles
 
 from storage.disk import Buffer, DiskFile, DiskLock
 from storage.errors import DataDirectoryError
 from storage.file_sync import have_syncfs, sync_data, sync_file_system, sync_path
+
+T = TypeVar("T")
 
 SYNC_THREADS = 4
 SYNCFS_FROM_FILES = 9
@@ -249,6 +252,16 @@ class RealDisk:
             return
         await self._run([partial(sync_data, fd) for fd in fds])
         await self._run([partial(sync_path, self._full(name)) for name in folders])
+
+    async def work(self, job: Callable[[], T]) -> T:
+        """Run long work in a thread; see Disk.work."""
+        future = asyncio.get_running_loop().run_in_executor(self._threads, job)
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+        return future.result()
 
     async def _run(self, jobs: Sequence[Callable[[], None]]) -> None:
         """All jobs in the threads; waits for every one, also when cancelled, then raises the first error."""

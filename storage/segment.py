@@ -4,9 +4,11 @@ from storage import checkpoint
 from storage.batch_scan import Damage, DamageError, scan_batches, seek
 from storage.disk import Buffer, Disk, DiskFile
 from storage.errors import LogDamagedError, UnreadableFileError
+from storage.offset_index import ENTRY_BYTES as OFFSET_ENTRY_BYTES
 from storage.offset_index import OffsetIndex
 from storage.record_batch import HEADER_BYTES, BatchHeader, batch_size, whole_batches
 from storage.segment_name import SegmentName
+from storage.steps import BATCHES_PER_STEP, Steps, at_once
 from storage.time_index import TimeIndex
 
 INDEX_VERSION = 1
@@ -119,6 +121,11 @@ class Segment:
         assert self._times is not None
         return self._times
 
+    @property
+    def index_bytes(self) -> int:
+        """The size of the offset index; 0 while it is not in memory, as of closed segments."""
+        return 0 if self._index is None else len(self._index) * OFFSET_ENTRY_BYTES
+
     def read(
         self,
         offset: int,
@@ -178,8 +185,10 @@ class Segment:
         if not self.name.gaps:
             return self.locate(offset)
         end = self.base_offset
+        # From a batch that certainly ends before `offset`, if there is one.
+        start = self.index.floor(self.index.floor(offset)[0] - 1)[1]
         try:
-            for position, header in scan_batches(self.file, 0, self.size, verify=True):
+            for position, header in scan_batches(self.file, start, self.size, verify=True):
                 if header.last_offset >= offset:
                     return end, position
                 end = header.next_offset
@@ -240,25 +249,35 @@ class Segment:
         self.size, self.end_offset, self._since_index = 0, self.base_offset, 0
         self.max_timestamp = self.max_timestamp_offset = -1
 
-    def cut(self, offset: int) -> None:
+    def cut(self, offset: int, newest: tuple[int, int] | None = None) -> None:
         """End before the batch that holds `offset`, in memory only: the file keeps its bytes.
 
-        Raises LogDamagedError, OSError.
+        `newest`: what `newest_before` says of it. Raises LogDamagedError, OSError.
         """
+        newest = newest or at_once(self.newest_before(offset))
         self.end_offset, self.size = self.cut_point(offset)
         self.index.truncate(self.end_offset)
         self.times.truncate(self.end_offset)
         self._cursors.clear()
         self._since_index = self.size - self.index.floor(self.end_offset)[1]
-        self.max_timestamp = self.max_timestamp_offset = -1
-        last = self.times.last
-        if last is not None:
-            self.max_timestamp, self.max_timestamp_offset = last
-        start = self.index.floor(self.max_timestamp_offset)[1] if last else 0
-        for _, header in scan_batches(self.file, start, self.size, verify=False):
-            if header.max_timestamp > self.max_timestamp:
-                self.max_timestamp = header.max_timestamp
-                self.max_timestamp_offset = header.base_offset
+        self.max_timestamp, self.max_timestamp_offset = newest
+
+    def newest_before(self, offset: int) -> Steps[tuple[int, int]]:
+        """(largest timestamp, its batch's base offset) of the batches that end at or before `offset`; -1, -1 if none.
+
+        Raises LogDamagedError, OSError.
+        """
+        end, size = self.cut_point(offset)
+        known = self.times.largest_before(end)
+        newest = known or (-1, -1)
+        start = self.index.floor(newest[1])[1] if known else 0
+        batches = scan_batches(self.file, start, size, verify=False)
+        for count, (_, header) in enumerate(batches, 1):
+            if not count % BATCHES_PER_STEP:
+                yield
+            if header.max_timestamp > newest[0]:
+                newest = header.max_timestamp, header.base_offset
+        return newest
 
     async def save_indexes(self) -> None:
         """Write both index files, so that the next start need not scan. Raises OSError."""

@@ -27,7 +27,7 @@ class ControllerUnavailableError(OttlaError):
 class ControllerClient:
     """`leader` names the node that leads the quorum as far as is known here (None: nobody); `local` answers requests
     when that is this node; `peer` finds a node's peer address; `applied` waits until this node's image has reached an
-    offset.
+    offset; `no_leader` says to people why there is nobody to ask.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class ControllerClient:
         peer: Callable[[int], Peer | None],
         local: Callable[[ControllerRequest], Awaitable[Answer]],
         applied: Callable[[int], Awaitable[None]],
+        no_leader: Callable[[], str],
     ) -> None:
         self._network = network
         self._node_id = node_id
@@ -45,6 +46,7 @@ class ControllerClient:
         self._peer = peer
         self._local = local
         self._applied = applied
+        self._no_leader = no_leader
 
     async def ask(self, request: ControllerRequest, timeout_s: float) -> Reply:
         """The reply, once committed and visible in this node's image.
@@ -54,12 +56,14 @@ class ControllerClient:
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        reason = "no leader of the metadata quorum is known"
+        reason = "it did not answer in time"
         while True:
             left_s = deadline_s - loop.time()
             if left_s <= 0:
+                if self._leader() is None:
+                    reason = self._no_leader()
                 raise ControllerUnavailableError(
-                    f"no active controller answered within {timeout_s:g} s ({reason}): is a majority of the voters up?"
+                    f"no active controller answered within {timeout_s:.3g} s: {reason}"
                 )
             try:
                 reply = await self._attempt(request, min(left_s, ATTEMPT_S))
@@ -77,7 +81,7 @@ class ControllerClient:
         except (PeerGoneError, NotControllerError, TimeoutError) as error:
             raise ControllerUnavailableError(str(error) or "no answer in time") from error
         if reply is None:
-            raise ControllerUnavailableError("no leader of the metadata quorum is known")
+            raise ControllerUnavailableError(self._no_leader())
         return reply
 
     async def _attempt(self, request: ControllerRequest, timeout_s: float) -> Reply | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from cluster.failover.local_changes import LocalChanges, LocalReplica, local_changes
+from cluster.failover.log_settings import log_config
 from cluster.replication.partition import TopicIdPartition
 from cluster.replication.replica_manager import ReplicaManager
 from kraft.metadata.effective_config import broker_value, floors, topic_config
@@ -142,26 +143,8 @@ class MetadataFollower:
             )
 
     def _log_config(self, topic: str) -> LogConfig:
-        found = floors(self._image, topic=topic, node_id=self._node_id, static=self._static)
-        wanted = topic_config(found)
-        return LogConfig(
-            segment_bytes=wanted.segment_bytes,
-            segment_ms=wanted.segment_ms,
-            index_interval_bytes=wanted.index_interval_bytes,
-            max_message_bytes=wanted.max_message_bytes,
-            retention_ms=wanted.retention_ms,
-            retention_bytes=wanted.retention_bytes,
-            cleanup_policy=(
-                "compact,delete"
-                if wanted.cleanup_policy == "delete,compact"
-                else wanted.cleanup_policy
-            ),
-            delete_retention_ms=wanted.delete_retention_ms,
-            min_cleanable_dirty_ratio=wanted.min_cleanable_dirty_ratio,
-            min_compaction_lag_ms=wanted.min_compaction_lag_ms,
-            message_timestamp_type=wanted.message_timestamp_type,
-            message_timestamp_after_max_ms=wanted.message_timestamp_after_max_ms,
-            flush=wanted.flush_policy,
+        return log_config(
+            floors(self._image, topic=topic, node_id=self._node_id, static=self._static)
         )
 
     def _min_insync_replicas(self, topic: str) -> int:

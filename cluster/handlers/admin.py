@@ -18,6 +18,7 @@ from kraft.metadata.replies import ProducerIdBlock, Reply
 from kraft.metadata.requests import AllocateProducerIds, ControllerRequest
 
 DEFAULT_TIMEOUT_S = 15.0
+LONGEST_TIMEOUT_S = 60.0
 
 
 class AdminHandler:
@@ -47,8 +48,7 @@ class AdminHandler:
 
     async def change(self, request: ControllerRequest, time_left_s: float | None) -> Reply:
         """Committed, and visible on this node. Raises what the controller refuses with."""
-        timeout_s = DEFAULT_TIMEOUT_S if time_left_s is None else min(time_left_s, 60.0)
-        return await self._controller.ask(request, timeout_s)
+        return await self._controller.ask(request, _patience_s(time_left_s))
 
     def configs(self, resource: ConfigResource) -> list[EffectiveValue]:
         """Every key of a topic or broker with its value and source. Raises UnknownTopicError and the like."""
@@ -72,6 +72,11 @@ class AdminHandler:
         return floors(image, node_id=node_id, static=static)
 
 
+def _patience_s(time_left_s: float | None) -> float:
+    """Less than the caller's, who shall still hear why there is no answer."""
+    return DEFAULT_TIMEOUT_S if time_left_s is None else min(0.9 * time_left_s, LONGEST_TIMEOUT_S)
+
+
 class ProducerIds:
     """Hands out producer ids from blocks that the controller gives to this broker."""
 
@@ -83,12 +88,12 @@ class ProducerIds:
         self._broker_epoch = broker_epoch
         self._next = self._end = 0
 
-    async def next(self) -> int:
+    async def next(self, time_left_s: float | None) -> int:
         """An id that nobody else gets, ever. Raises ControllerUnavailableError."""
         while self._next >= self._end:
             reply = await self._controller.ask(
                 AllocateProducerIds(node_id=self._node_id, broker_epoch=self._broker_epoch()),
-                DEFAULT_TIMEOUT_S,
+                _patience_s(time_left_s),
             )
             assert isinstance(reply, ProducerIdBlock), reply
             # Blocks that came while others waited here too are used one after the other.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from cluster.errors import OffsetNotAvailableError
+from cluster.errors import InvalidRequestError, OffsetNotAvailableError
 from cluster.replication.partition import Partition
 from storage.errors import OttlaError
 
@@ -33,9 +33,15 @@ class OffsetsHandler:
     def __init__(self, lookup: Callable[[str, int], Partition]) -> None:
         self._lookup = lookup
 
-    def find(self, topic: str, index: int, spec: OffsetSpec, timestamp_ms: int) -> OffsetFound:
-        """Answer from what is committed. Never raises for what the world did."""
+    async def find(
+        self, topic: str, index: int, spec: OffsetSpec | None, timestamp_ms: int
+    ) -> OffsetFound:
+        """Answer from what is committed; no spec: an unknown one. Never raises for what the world did."""
         try:
+            if spec is None:
+                raise InvalidRequestError(
+                    f"{topic}-{index}: this release does not know that offset spec"
+                )
             partition = self._lookup(topic, index)
             state = partition.leader()
             epoch = state.leader_epoch
@@ -50,9 +56,9 @@ class OffsetsHandler:
             if spec is OffsetSpec.LATEST:
                 return OffsetFound(None, committed, -1, epoch)
             if spec is OffsetSpec.MAX_TIMESTAMP:
-                found = log.max_timestamp(end_offset=committed)
+                found = await log.max_timestamp(end_offset=committed)
             else:
-                found = log.offset_for_timestamp(timestamp_ms, end_offset=committed)
+                found = await log.offset_for_timestamp(timestamp_ms, end_offset=committed)
         except OttlaError as error:
             return OffsetFound(error)
         return (

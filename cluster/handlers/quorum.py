@@ -1,7 +1,7 @@
 """The metadata quorum for operators: describe it, change its voters, move its leadership. Carried out at its leader."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -22,6 +22,8 @@ TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 1.0
 CATCH_UP_TIMEOUT_S = 30.0
 RETRY_S = 0.05
+# A voter that is not heard of for so long counts as gone when another is to be removed: several heartbeats.
+SILENT_MS = 1500
 
 
 class VoterError(OttlaError):
@@ -78,6 +80,8 @@ class Join(Struct, frozen=True, tag="join"):
     address: str
     # Set when a voter hands the question on to the leader: nobody hands it on twice.
     forwarded: bool = False
+    # A member's address stays what it is: this one may be good for its own host only.
+    only_if_no_member: bool = False
 
 
 class _Answer(Struct, frozen=True):
@@ -108,7 +112,7 @@ class Driver(Protocol):
 
 
 class QuorumHandler:
-    """`peer` finds a node's peer address."""
+    """`peer` finds a node's peer address, `no_leader` says to people why there is nobody to ask."""
 
     def __init__(
         self,
@@ -116,12 +120,14 @@ class QuorumHandler:
         driver: Driver,
         network: PeerNetwork,
         peer: Callable[[int], Peer | None],
+        no_leader: Callable[[], str],
         now_ms: Callable[[], int],
     ) -> None:
         self._node_id = node_id
         self._driver = driver
         self._network = network
         self._peer = peer
+        self._no_leader = no_leader
         self._now_ms = now_ms
 
     def leader_id(self) -> int:
@@ -149,8 +155,11 @@ class QuorumHandler:
         """Move leadership to a voter (-1: the one furthest ahead) and return the new leader."""
         return (await self._ask(_Transfer(node_id), TIMEOUT_S)).leader_id
 
-    async def ask_to_join(self, voters: Mapping[int, str], request: Join) -> None:
+    async def ask_to_join(
+        self, voters: Mapping[int, str], request: Join, *, quiet: bool = False
+    ) -> None:
         """Ask every voter to be admitted as a learner: one of them leads. Tells of refusals, raises nothing."""
+        tell = log.debug if quiet else log.info
         for node_id, address in voters.items():
             try:
                 data = await self._network.call(
@@ -161,7 +170,7 @@ class QuorumHandler:
                 refusal = Refusal.of(error)
             if refusal is None:
                 return
-            log.info("not admitted to the metadata log yet", voter=node_id, reason=refusal.message)
+            tell("not admitted to the metadata log yet", voter=node_id, reason=refusal.message)
 
     async def serve(self, data: bytes) -> bytes:
         """Answer another node. Raises InvalidRequestError for garbage."""
@@ -172,7 +181,7 @@ class QuorumHandler:
         try:
             if isinstance(request, Join) and not request.forwarded:
                 answer = await self._attempt(
-                    Join(request.node_id, request.address, forwarded=True), JOIN_TIMEOUT_S
+                    msgspec.structs.replace(request, forwarded=True), JOIN_TIMEOUT_S
                 )
             else:
                 answer = await self._carry_out(request)
@@ -200,9 +209,7 @@ class QuorumHandler:
     async def _attempt(self, request: _Request, timeout_s: float) -> _Answer:
         leader = self._driver.status().leader_id
         if leader is None:
-            raise NotControllerError(
-                "no leader of the metadata quorum is known: is a majority of the voters up?"
-            )
+            raise NotControllerError(self._no_leader())
         if leader == self._node_id:
             return await self._carry_out(request)
         peer = self._peer(leader)
@@ -228,18 +235,20 @@ class QuorumHandler:
                 await self._driver.propose_membership(MembershipChange(ChangeKind.PROMOTE, node_id))
             case _Remove(node_id):
                 self._member(status, node_id)
+                await self._require_majority_without(node_id)
                 await self._driver.propose_membership(MembershipChange(ChangeKind.REMOVE, node_id))
-            case Join(node_id=node_id, address=address):
-                await self._admit(status, node_id, address)
+            case Join():
+                await self._admit(status, request)
             case _Transfer(node_id):
                 return await self._transfer(status, node_id)
         return _Answer()
 
-    async def _admit(self, status: RaftStatus, node_id: int, address: str) -> None:
+    async def _admit(self, status: RaftStatus, request: Join) -> None:
+        node_id, address = request.node_id, request.address
         known = next((each for each in status.members if each.node_id == node_id), None)
         if known is None:
             change = MembershipChange(ChangeKind.ADD_LEARNER, node_id, address)
-        elif known.address != address:
+        elif known.address != address and not request.only_if_no_member:
             change = MembershipChange(ChangeKind.UPDATE, node_id, address)
         else:
             return
@@ -260,11 +269,38 @@ class QuorumHandler:
         return _Answer(leader_id=node_id)
 
     def _member(self, status: RaftStatus, node_id: int) -> None:
-        if all(each.node_id != node_id for each in status.members):
+        members = sorted(each.node_id for each in status.members)
+        if node_id not in members:
             raise VoterError(
-                f"node {node_id} is no member of the metadata quorum; start it with process.roles=broker first, "
-                f"so that it catches up without a vote"
+                f"node {node_id} is no member of the metadata quorum, {', '.join(map(str, members))} are; a new node "
+                f"is one when it runs with process.roles=broker"
             )
+
+    async def _require_majority_without(self, node_id: int) -> None:
+        """A removal that those who stay cannot commit would stop the cluster until more of them are up.
+
+        What was heard before the question proves nothing: waits until enough of them are heard of again. Raises
+        InvalidRequestError.
+        """
+        asked_ms = self._now_ms()
+        while True:
+            status = self._driver.status()
+            left = [each.node_id for each in status.members if each.voter]
+            if node_id not in left or left == [node_id]:
+                return
+            left.remove(node_id)
+            heard_ms = {each.node_id: each.last_contact_ms for each in status.followers}
+            alive = [
+                each for each in left if each == self._node_id or heard_ms.get(each, 0) > asked_ms
+            ]
+            if len(alive) > len(left) // 2:
+                return
+            if self._now_ms() - asked_ms > SILENT_MS:
+                raise InvalidRequestError(
+                    f"without node {node_id} the voters are {_ids(left)}, and of these only {_ids(alive) or 'none'} "
+                    f"can be heard: no majority could go on; start the others or add voters first"
+                )
+            await asyncio.sleep(RETRY_S)
 
     def _description(self) -> QuorumDescription:
         status = self._driver.status()
@@ -290,6 +326,10 @@ class QuorumHandler:
             replicas=tuple(members),
             node_id=self._node_id,
         )
+
+
+def _ids(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, ids))
 
 
 def _as_raised(refusal: Refusal) -> OttlaError:

@@ -11,13 +11,17 @@ from cluster.handlers.quorum import QuorumHandler
 from cluster.listeners import grpc_metadata
 from cluster.listeners.grpc_errors import abort, to_proto
 from kraft.metadata import replies, requests
-from kraft.metadata.errors import Refusal
+from kraft.metadata.errors import InvalidRequestError, Refusal
 from kraft.metadata.records import ConfigResource, ResourceType
 from ottla.v1 import admin_pb2 as pb
 from ottla.v1 import admin_pb2_grpc, common_pb2
 from storage.errors import OttlaError
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_RESOURCE_TYPES = {
+    pb.RESOURCE_TYPE_TOPIC: ResourceType.TOPIC,
+    pb.RESOURCE_TYPE_BROKER: ResourceType.BROKER,
+}
 T = TypeVar("T")
 ReplyT = TypeVar("ReplyT")
 
@@ -83,7 +87,7 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
             topics=[
                 pb.CreatedTopic(
                     name=each.name,
-                    topic_id=str(each.topic_id),
+                    topic_id="" if each.refusal is not None else str(each.topic_id),
                     error=_error(each.refusal),
                     partitions=each.partitions,
                     replication_factor=each.replication_factor,
@@ -146,14 +150,16 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
         self, request: pb.AlterConfigsRequest, context: Context
     ) -> pb.AlterConfigsResponse:
         """See the proto."""
+        try:
+            resources = [_resource(each.resource) for each in request.changes]
+        except OttlaError as error:
+            await abort(context, error)
         wanted = requests.AlterConfigs(
             changes=tuple(
                 requests.ConfigChange(
-                    resource=_resource(each.resource),
-                    set=dict(each.set),
-                    unset=tuple(each.unset),
+                    resource=resource, set=dict(each.set), unset=tuple(each.unset)
                 )
-                for each in request.changes
+                for resource, each in zip(resources, request.changes, strict=True)
             ),
             validate_only=request.validate_only,
         )
@@ -318,7 +324,11 @@ def _error(refusal: Refusal | None) -> common_pb2.Error | None:
 
 
 def _resource(wanted: pb.ConfigResource) -> ConfigResource:
-    kind = ResourceType.TOPIC if wanted.type == pb.RESOURCE_TYPE_TOPIC else ResourceType.BROKER
+    kind = _RESOURCE_TYPES.get(wanted.type)
+    if kind is None:
+        raise InvalidRequestError(
+            f"the resource {wanted.name!r} has no known type: RESOURCE_TYPE_TOPIC or RESOURCE_TYPE_BROKER"
+        )
     return ConfigResource(kind, wanted.name)
 
 

@@ -1,5 +1,6 @@
 """OttlaError on the wire: `ottla.v1.Error` in results, status with google.rpc details for whole calls."""
 
+import typing
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -58,8 +59,10 @@ def to_proto(error: OttlaError, leader: pb.LeaderHint | None = None) -> pb.Error
     )
 
 
-async def abort(context: "grpc.aio.ServicerContext[object, object]", error: OttlaError) -> NoReturn:
-    """End a unary call with status and details."""
+async def abort(
+    context: "grpc.aio.ServicerContext[typing.Any, typing.Any]", error: OttlaError
+) -> NoReturn:
+    """End a call with status and details."""
     details = [_pack(ErrorInfo(reason=error.code.name, domain=DOMAIN))]
     if error.retriable:
         details.append(_pack(RetryInfo(retry_delay=Duration(nanos=RETRY_AFTER_MS * 1_000_000))))

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import grpc.aio
 
+from cluster.errors import InvalidRequestError
 from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler
-from cluster.listeners.grpc_errors import HintOf, to_proto
+from cluster.listeners.grpc_errors import HintOf, abort, to_proto
 from cluster.replication.partition import Partition
 from ottla.v1 import log_pb2 as pb
 from storage.errors import OttlaError
@@ -18,6 +19,10 @@ DEFAULT_FETCH_BYTES = 4 << 20
 MAX_RESPONSE_BYTES = 8 << 20
 MAX_CREDIT_BYTES = 64 << 20
 MAX_WAIT_S = 30.0
+NO_CREDIT = (
+    "the first message of StreamFetch gives no credit_bytes, so nothing may be sent: give as many bytes as the client "
+    "can take, and what it has read again later"
+)
 
 Context = grpc.aio.ServicerContext[pb.StreamFetchRequest, pb.StreamFetchResponse]
 
@@ -49,12 +54,19 @@ class GrpcFetch:
         )
 
     async def stream(self, context: Context) -> None:
-        """Serve subscriptions until the client leaves."""
+        """Serve subscriptions until the client leaves, or has used up its credit and gives no more."""
+        session = _FetchSession(self, context)
+        first: object = await context.read()
+        if not isinstance(first, pb.StreamFetchRequest):
+            return
+        if first.credit_bytes <= 0:
+            await abort(context, InvalidRequestError(NO_CREDIT))
+        session.begin(first)
         async with asyncio.TaskGroup() as tasks:
-            session = _FetchSession(self, context)
             sending = tasks.create_task(session.send())
             try:
                 await session.read()
+                await session.used_up.wait()
             finally:
                 session.close()
                 sending.cancel()
@@ -111,24 +123,32 @@ class _FetchSession:
         self._form: pb.RecordForm.ValueType = pb.RECORD_FORM_UNSPECIFIED
         self._max_bytes = DEFAULT_PARTITION_BYTES
         self._wake = asyncio.Event()
+        self.used_up = asyncio.Event()
+        """Set while there is no credit."""
 
     async def read(self) -> None:
-        """Take subscriptions and credit until the client leaves."""
-        first = True
+        """Take subscriptions and credit until the client ends its side."""
         while True:
             message: object = await self._context.read()
             if not isinstance(message, pb.StreamFetchRequest):
                 return
-            if first:
-                self._form = message.form
-                self._max_bytes = min(message.max_bytes or self._max_bytes, MAX_RESPONSE_BYTES)
-                first = False
-            self._credit = min(self._credit + max(message.credit_bytes, 0), MAX_CREDIT_BYTES)
-            for gone in message.unsubscribe:
-                self._drop((gone.topic, gone.partition))
-            for wanted in message.subscribe:
-                self._add(fetch_from(wanted))
-            self._wake.set()
+            self._take(message)
+
+    def begin(self, first: pb.StreamFetchRequest) -> None:
+        """The first message says how the records are to come."""
+        self._form = first.form
+        self._max_bytes = min(first.max_bytes or self._max_bytes, MAX_RESPONSE_BYTES)
+        self._take(first)
+
+    def _take(self, message: pb.StreamFetchRequest) -> None:
+        self._credit = min(self._credit + max(message.credit_bytes, 0), MAX_CREDIT_BYTES)
+        if self._credit > 0:
+            self.used_up.clear()
+        for gone in message.unsubscribe:
+            self._drop((gone.topic, gone.partition))
+        for wanted in message.subscribe:
+            self._add(fetch_from(wanted))
+        self._wake.set()
 
     async def send(self) -> None:
         """Send what is ready, as long as there is credit."""
@@ -146,16 +166,20 @@ class _FetchSession:
             self._drop(key)
 
     def _next_response(self) -> pb.StreamFetchResponse | None:
+        """Every partition at most once: what is left of the room would hold a part of a batch, and get a whole one."""
         spent = 0
         news = []
-        while self._ready and spent < min(self._max_bytes, self._credit):
-            key = next(iter(self._ready))
+        for key in tuple(self._ready):
+            if spent >= min(self._max_bytes, self._credit):
+                break
             del self._ready[key]
             message, size = self._news_of(key, self._max_bytes - spent)
             spent += size
             if message is not None:
                 news.append(message)
         self._credit -= spent
+        if self._credit <= 0:
+            self.used_up.set()
         return pb.StreamFetchResponse(partitions=news, credit_spent_bytes=spent) if news else None
 
     def _news_of(self, key: tuple[str, int], room: int) -> tuple[pb.PartitionFetched | None, int]:

@@ -62,8 +62,8 @@ class GrpcLog(log_pb2_grpc.LogServiceServicer):
         """For partitions led by this node."""
         response = pb.ListOffsetsResponse()
         for query in request.queries:
-            found = self._offsets.find(
-                query.topic, query.partition, _SPECS[query.spec], query.timestamp_ms
+            found = await self._offsets.find(
+                query.topic, query.partition, _SPECS.get(query.spec), query.timestamp_ms
             )
             response.offsets.add(
                 topic=query.topic,
@@ -82,7 +82,7 @@ class GrpcLog(log_pb2_grpc.LogServiceServicer):
     ) -> pb.InitProducerIdResponse:
         """An id that nobody else gets."""
         try:
-            producer_id = await self._producer_ids.next()
+            producer_id = await self._producer_ids.next(context.time_remaining())
         except OttlaError as error:
             await abort(context, error)
         return pb.InitProducerIdResponse(producer_id=producer_id, producer_epoch=0)

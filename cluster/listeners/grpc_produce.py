@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import grpc.aio
 
+from cluster.errors import InvalidRequestError
 from cluster.handlers.produce import (
     ACKS_ALL,
     ACKS_LEADER,
@@ -17,6 +18,7 @@ from cluster.handlers.produce import (
 from cluster.listeners.grpc_errors import HintOf, to_proto
 from ottla.v1 import log_pb2 as pb
 from storage.disk import Buffer
+from storage.errors import InvalidTimestampError, OttlaError
 from storage.records import BatchBuilder
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -63,20 +65,37 @@ class GrpcProduce:
             answers.cancel()
 
     def begin(self, request: pb.ProduceRequest) -> list[Produced]:
-        """Append, without waiting."""
+        """Append, without waiting. What cannot be understood is refused, each partition by itself."""
         parts = []
-        for each in request.partitions:
+        refused = {}
+        for index, each in enumerate(request.partitions):
             batches: Buffer = each.batches
-            if each.records:
-                batches = self._pack(each.records)
+            if each.records or each.HasField("sequence"):
+                try:
+                    batches = self._pack(each)
+                except OttlaError as error:
+                    refused[index] = Produced(each.topic, each.partition, error)
+                    continue
             parts.append(PartitionBatches(each.topic, each.partition, batches))
-        return self._handler.begin(parts, _ACKS.get(request.acks, int(request.acks)))
+        results = self._handler.begin(parts, _ACKS.get(request.acks, int(request.acks)))
+        for index, result in refused.items():
+            results.insert(index, result)
+        return results
 
-    def _pack(self, records: Sequence[pb.Record]) -> bytes:
-        """Plain records as one batch."""
+    def _pack(self, partition: pb.PartitionProduce) -> bytes:
+        """Plain records as one batch. Raises InvalidRequestError, InvalidTimestampError."""
+        if partition.batches or not partition.records:
+            raise InvalidRequestError(
+                f"{partition.topic}-{partition.partition}: give either batches or records, and a sequence with records "
+                f"only"
+            )
         builder = BatchBuilder()
         now = self._now_wall_ms()
-        for record in records:
+        for record in partition.records:
+            if record.timestamp_ms < 0:
+                raise InvalidTimestampError(
+                    f"record timestamp {record.timestamp_ms} is negative; leave it out for now"
+                )
             builder.append(
                 record.timestamp_ms or now,
                 record.key if record.HasField("key") else None,
@@ -86,7 +105,14 @@ class GrpcProduce:
                     for header in record.headers
                 ],
             )
-        return builder.build()
+        if not partition.HasField("sequence"):
+            return builder.build()
+        sequence = partition.sequence
+        return builder.build(
+            producer_id=sequence.producer_id,
+            producer_epoch=sequence.producer_epoch,
+            base_sequence=sequence.base_sequence,
+        )
 
     def respond(self, results: Sequence[Produced]) -> pb.ProduceResponse:
         """The results as a message."""

@@ -47,6 +47,8 @@ class FollowerFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     appended_bytes: int = 0
     # Of the first frame: the follower's incarnation.
     broker_epoch: int = -1
+    # Subscriptions that end with this frame because the follower's disk is full. It comes back when there is room.
+    no_room: list[int] = []
 
 
 class PartitionData(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -71,14 +71,18 @@ class IsrProposals:
             self._send(partition, state, state.propose_join(joining))
 
     def consider_leave(self, partition: Partition, lag_time_max_ms: int, now_ms: int) -> None:
-        """Propose to remove members that have fallen behind."""
+        """Propose to remove members that have fallen behind, or whose disks are full."""
         state = partition.role
         if not isinstance(state, LeaderState):
             return
-        leaving = state.lagging(partition.log.log_end_offset, lag_time_max_ms, now_ms)
-        if leaving:
-            log.warning("replicas fell behind", partition=partition.name, replicas=sorted(leaving))
-            self._send(partition, state, state.propose_leave(leaving))
+        behind = state.lagging(partition.log.log_end_offset, lag_time_max_ms, now_ms)
+        full = state.without_room(behind)
+        if behind:
+            log.warning("replicas fell behind", partition=partition.name, replicas=sorted(behind))
+        if full:
+            log.warning("replicas have no room", partition=partition.name, replicas=sorted(full))
+        if behind or full:
+            self._send(partition, state, state.propose_leave(behind | full))
 
     async def run(self) -> None:
         """Send proposals as they come, for ever."""

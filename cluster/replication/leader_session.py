@@ -58,7 +58,8 @@ class _Subscription:
 class LeaderSession:
     """Sends what the follower lacks, within the window, and turns its acknowledgements into progress.
 
-    `lookup` finds a partition of this broker, `progressed` is told when a follower may have become fit to join the ISR.
+    `lookup` finds a partition of this broker; `progressed` is told when a follower may have become fit to join the ISR,
+    `stuck` when one has said that its disk is full.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class LeaderSession:
         stream: PeerStream,
         lookup: Callable[[TopicIdPartition], Partition | None],
         progressed: Callable[[Partition], None],
+        stuck: Callable[[Partition], None],
         now_ms: Callable[[], int],
     ) -> None:
         self._stream = stream
         self._lookup = lookup
         self._progressed = progressed
+        self._stuck = stuck
         self._now_ms = now_ms
         self._follower = stream.peer_id
         self._broker_epoch = -1
@@ -99,6 +102,8 @@ class LeaderSession:
             frame = decode_follower_frame(await self._stream.receive())
             if frame.broker_epoch >= 0:
                 self._broker_epoch = frame.broker_epoch
+            for number in frame.no_room:
+                self._no_room(number)
             for number in frame.unsubscribe:
                 self._drop(number)
             for request in frame.subscribe:
@@ -145,8 +150,18 @@ class LeaderSession:
         partition.on_commit.add(subscription.wake_watermark)
         self._subscriptions[number] = subscription
         self._by_partition[identity] = number
+        partition.leader().follower_has_room(self._follower, room=True)
         self._acked(subscription, request.flushed_offset)
         self._mark_ready(number)
+
+    def _no_room(self, number: int) -> None:
+        subscription = self._subscriptions.get(number)
+        if subscription is None:
+            return
+        partition, state = subscription.partition, subscription.partition.role
+        if isinstance(state, LeaderState) and state.leader_epoch == subscription.leader_epoch:
+            state.follower_has_room(self._follower, room=False)
+            self._stuck(partition)
 
     def _acked(self, subscription: _Subscription, flushed_offset: int) -> None:
         partition = subscription.partition

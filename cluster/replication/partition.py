@@ -21,6 +21,7 @@ from cluster.replication.partition_state import LeaderState
 from storage import record_stream
 from storage.disk import Buffer
 from storage.errors import LogOfflineError, OffsetOutOfRangeError
+from storage.log_replay import CutFacts
 from storage.partition_log import PartitionLog
 
 
@@ -123,6 +124,11 @@ class Partition:
     def leader_epoch(self) -> int:
         """The epoch of the current role."""
         return self.role.leader_epoch
+
+    @property
+    def has_room(self) -> bool:
+        """Whether this node's disk lets partitions grow."""
+        return not self._guard.full
 
     def leader(self) -> LeaderState:
         """The leader's state. Raises NotLeaderError with the leader that is known here."""
@@ -271,11 +277,11 @@ class Partition:
             role.high_watermark = reached
             self.on_commit.run()
 
-    def truncate(self, offset: int) -> None:
+    def truncate(self, offset: int, known: CutFacts | None = None) -> None:
         """Cut a follower's log, and with it what the high watermark may claim (after an unclean election only)."""
         role = self.role
         assert isinstance(role, FollowerState), "a leader never cuts its log"
-        self.log.truncate_to(offset)
+        self.log.truncate_to(offset, known)
         role.high_watermark = min(role.high_watermark, self.log.log_end_offset)
 
     def restart_at(self, offset: int) -> None:

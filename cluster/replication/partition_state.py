@@ -70,6 +70,7 @@ class FollowerProgress:
     mark_offset, mark_ms: a past log end of the leader and its time; whoever reaches it was caught up at that time, even
     if the log has grown on meanwhile (under constant load it always has).
     broker_epoch: the incarnation that spoke, so that a rebooted follower cannot join on its past (KIP-903).
+    no_room: its disk is full, by its own word; until it subscribes again.
     """
 
     end_offset: int = -1
@@ -77,6 +78,7 @@ class FollowerProgress:
     broker_epoch: int = -1
     mark_offset: int = -1
     mark_ms: int = 0
+    no_room: bool = False
 
     def note_position(self, log_end_offset: int, now_ms: int) -> None:
         """`end_offset` has moved; the leader's log ends at `log_end_offset` now."""
@@ -209,7 +211,7 @@ class LeaderState:
         needed = max(self.high_watermark, self.epoch_start_offset)
         for replica in sorted(self.followers):
             progress = self.followers[replica]
-            if replica in self.isr or progress.end_offset < needed:
+            if replica in self.isr or progress.end_offset < needed or progress.no_room:
                 continue
             if eligible(replica, progress.broker_epoch):
                 return replica
@@ -232,6 +234,25 @@ class LeaderState:
             and progress.end_offset < log_end_offset
             and now_ms - progress.caught_up_ms > lag_time_max_ms
         )
+
+    def follower_has_room(self, replica: int, *, room: bool) -> None:
+        """A follower says that it cannot take more, or begins again."""
+        progress = self.followers.get(replica)
+        if progress is not None:
+            progress.no_room = not room
+
+    def without_room(self, leaving: frozenset[int]) -> frozenset[int]:
+        """ISR members that take nothing more, as many as can be spared when those `leaving` have left.
+
+        Below `min.insync.replicas` nothing would be gained: then they have the lag time to find room.
+        """
+        if self.in_flight:
+            return frozenset()
+        left = self.isr - leaving
+        full = sorted(
+            each for each in left if each in self.followers and self.followers[each].no_room
+        )
+        return frozenset(full[: max(0, len(left) - self.effective_min_isr)])
 
     def propose_leave(self, leaving: frozenset[int]) -> Mapping[int, int]:
         """Note the shrink as in flight. Returns the proposal: node id -> broker epoch (-1: the leader's own)."""

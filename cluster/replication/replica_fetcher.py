@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -20,6 +21,7 @@ from cluster.replication.frames import (
 from cluster.replication.partition import Partition, TopicIdPartition
 from cluster.together import until_first_ends
 from storage.errors import DiskFullError, ErrorCode, LogOfflineError, OttlaError
+from storage.log_replay import CutFacts, before_cut
 
 log = structlog.get_logger("replication")
 
@@ -38,6 +40,7 @@ class _Following:
     leader_epoch: int
     number: int = 0
     acked: tuple[int, int] = (-1, -1)
+    again: asyncio.TimerHandle | None = None
 
 
 class ReplicaFetcher:
@@ -64,6 +67,7 @@ class ReplicaFetcher:
         self._to_subscribe: dict[TopicIdPartition, None] = {}
         self._to_unsubscribe: list[int] = []
         self._to_ack: dict[TopicIdPartition, None] = {}
+        self._no_room: list[int] = []
         self._introduce = False
         self._appended_bytes = 0
         self._told_appended_bytes = 0
@@ -87,6 +91,8 @@ class ReplicaFetcher:
         following = self._following.pop(identity, None)
         self._to_subscribe.pop(identity, None)
         self._to_ack.pop(identity, None)
+        if following is not None and following.again is not None:
+            following.again.cancel()
         if following is not None and following.number:
             del self._by_number[following.number]
             self._to_unsubscribe.append(following.number)
@@ -144,6 +150,7 @@ class ReplicaFetcher:
         self._to_subscribe.clear()
         self._to_unsubscribe.clear()
         self._to_ack.clear()
+        self._no_room.clear()
         self._appended_bytes = self._told_appended_bytes = 0
 
     async def _send(self, stream: PeerStream) -> None:
@@ -157,7 +164,7 @@ class ReplicaFetcher:
 
     def _next_frame(self) -> FollowerFrame | None:
         subscribe = [self._subscription(identity) for identity in self._to_subscribe]
-        unsubscribe = self._to_unsubscribe
+        unsubscribe, no_room, self._no_room = self._to_unsubscribe, self._no_room, []
         acks = [ack for identity in self._to_ack if (ack := self._ack(identity)) is not None]
         self._to_subscribe, self._to_unsubscribe, self._to_ack = {}, [], {}
         appended = 0
@@ -166,7 +173,7 @@ class ReplicaFetcher:
         if not (subscribe or unsubscribe or acks or appended):
             return None
         epoch, self._introduce = self._broker_epoch() if self._introduce else -1, False
-        return FollowerFrame(subscribe, unsubscribe, acks, appended, epoch)
+        return FollowerFrame(subscribe, unsubscribe, acks, appended, epoch, no_room)
 
     def _subscription(self, identity: TopicIdPartition) -> Subscribe:
         following = self._following[identity]
@@ -201,27 +208,47 @@ class ReplicaFetcher:
             for data in decode_leader_frame(frame):
                 self._appended_bytes += len(data.batches)
                 following = self._by_number.get(data.subscription)
-                if following is not None:
+                if following is None:
+                    continue
+                if data.diverged_at is None:
                     self._take(following, data)
+                else:
+                    await self._part_ways(following, data.diverged_at)
             if self._appended_bytes > self._told_appended_bytes:
                 self._wake.set()
 
     def _take(self, following: _Following, data: PartitionDataIn) -> None:
-        """Truncate, append or begin again, as the leader's news demand."""
+        """Append or begin again, as the leader's news demand."""
         partition = following.partition
-        try:
-            if data.diverged_at is not None:
-                self._truncate(partition, *data.diverged_at)
-                self._subscribe_soon(partition.identity)
-            elif data.error == ErrorCode.OFFSET_OUT_OF_RANGE:
+        with self._bearing(following):
+            if data.error == ErrorCode.OFFSET_OUT_OF_RANGE:
                 partition.restart_at(data.log_start_offset)
                 self._subscribe_soon(partition.identity)
             elif data.error:
                 self._subscribe_later(partition.identity, following.leader_epoch, RESUBSCRIBE_S)
             else:
                 self._append(partition, data)
+
+    async def _part_ways(self, following: _Following, diverged_at: tuple[int, int]) -> None:
+        """Cut what the leader does not have, unless this is over by the time it is known what to cut."""
+        partition, number = following.partition, following.number
+        with self._bearing(following):
+            target = _common_end(partition, *diverged_at)
+            known = await before_cut(partition.log, target)
+            if self._by_number.get(number) is following:
+                self._truncate(partition, target, known)
+                self._subscribe_soon(partition.identity)
+
+    @contextmanager
+    def _bearing(self, following: _Following) -> Iterator[None]:
+        """What may go wrong with one partition ends neither the stream nor what goes on with the others."""
+        partition = following.partition
+        try:
+            yield
         except DiskFullError as error:
             log.warning("replica waits for room", partition=partition.name, reason=str(error))
+            if following.number:
+                self._no_room.append(following.number)
             self._begin_again_later(following, DISK_FULL_PAUSE_S)
         except LogOfflineError as error:
             self.unfollow(partition.identity)
@@ -253,11 +280,7 @@ class ReplicaFetcher:
             )
         partition.follower_saw(data.high_watermark)
 
-    def _truncate(self, partition: Partition, epoch: int, end_offset: int) -> None:
-        """Cut what the leader does not have (KIP-279): the end of the largest epoch both logs know."""
-        ours = partition.log.end_offset_for_epoch(epoch)
-        target = min(ours.end_offset, end_offset) if ours.epoch == epoch else ours.end_offset
-        target = max(min(target, partition.log.log_end_offset), partition.log.log_start_offset)
+    def _truncate(self, partition: Partition, target: int, known: CutFacts | None) -> None:
         if target < partition.log.log_end_offset:
             log.info(
                 "truncating a replica to where it agrees with its leader",
@@ -266,7 +289,7 @@ class ReplicaFetcher:
                 to_offset=target,
                 leader=self._peer.node_id,
             )
-        partition.truncate(target)
+        partition.truncate(target, known)
 
     def _subscribe_soon(self, identity: TopicIdPartition) -> None:
         self._to_subscribe[identity] = None
@@ -277,8 +300,23 @@ class ReplicaFetcher:
     ) -> None:
         def due() -> None:
             following = self._following.get(identity)
-            if following is not None and following.leader_epoch == leader_epoch:
+            if following is None or following.leader_epoch != leader_epoch:
+                return
+            if following.partition.has_room:
                 self._subscribe_soon(identity)
+            else:
+                # Not sooner: it would join the ISR again only to hold everybody up with the next record.
+                self._subscribe_later(identity, leader_epoch, DISK_FULL_PAUSE_S)
 
+        following = self._following[identity]
+        if following.again is not None:
+            following.again.cancel()
         delay_s = pause_s * (0.5 + self._rng.random())
-        asyncio.get_running_loop().call_later(delay_s, due)
+        following.again = asyncio.get_running_loop().call_later(delay_s, due)
+
+
+def _common_end(partition: Partition, epoch: int, end_offset: int) -> int:
+    """Up to where the logs agree: the end of the largest epoch both know (KIP-279)."""
+    ours = partition.log.end_offset_for_epoch(epoch)
+    target = min(ours.end_offset, end_offset) if ours.epoch == epoch else ours.end_offset
+    return max(min(target, partition.log.log_end_offset), partition.log.log_start_offset)

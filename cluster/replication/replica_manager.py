@@ -92,7 +92,11 @@ class ReplicaManager:
     async def serve_follower(self, stream: PeerStream) -> None:
         """Serve one follower broker's stream until it breaks."""
         session = LeaderSession(
-            stream, self.partitions.get, self._proposals.consider_join, self._clock.now_ms
+            stream,
+            self.partitions.get,
+            self._proposals.consider_join,
+            self._consider_leave,
+            self._clock.now_ms,
         )
         await session.run()
 
@@ -181,6 +185,7 @@ class ReplicaManager:
         )
         if moved:
             partition.commit()
+        self._consider_leave(partition)
         self._proposals.consider_join(partition)
 
     def configure(
@@ -350,6 +355,9 @@ class ReplicaManager:
     async def _watch_lag(self) -> None:
         while True:
             await asyncio.sleep(self._lag_time_max_ms / 2000)
-            now = self._clock.now_ms()
             for partition in list(self.led()):
-                self._proposals.consider_leave(partition, self._lag_time_max_ms, now)
+                self._consider_leave(partition)
+
+    def _consider_leave(self, partition: Partition) -> None:
+        now = self._clock.now_ms()
+        self._proposals.consider_leave(partition, self._lag_time_max_ms, now)

@@ -36,7 +36,11 @@ class TopicConfig(Struct, frozen=True, kw_only=True, rename=dotted):
     compression_type: Annotated[
         CompressionType,
         Meta(
-            description="The codec records are kept in; `producer` keeps what the producer chose."
+            description="The codec records are kept in: what the producer chose.",
+            extra={
+                "only": "producer",
+                "because": "brokers keep batches as they come; choose the codec in the producer",
+            },
         ),
     ] = "producer"
     delete_retention_ms: Annotated[
@@ -60,11 +64,16 @@ class TopicConfig(Struct, frozen=True, kw_only=True, rename=dotted):
     ] = 4096
     max_compaction_lag_ms: Annotated[
         int,
-        Meta(ge=1, le=INT64_MAX, description="A record is compacted at the latest at this age."),
+        Meta(
+            ge=1,
+            le=INT64_MAX,
+            description="A compacted log is compacted when a record has reached this age, "
+            "whatever its dirty ratio.",
+        ),
     ] = INT64_MAX
     max_message_bytes: Annotated[
         int,
-        Meta(ge=0, le=INT32_MAX, description="The largest record batch taken, after compression."),
+        Meta(ge=62, le=INT32_MAX, description="The largest record batch taken, after compression."),
     ] = 1_048_588
     message_timestamp_after_max_ms: Annotated[
         int,
@@ -91,7 +100,7 @@ class TopicConfig(Struct, frozen=True, kw_only=True, rename=dotted):
         Meta(
             ge=0,
             le=1,
-            description="A log is compacted when this part of it has not been compacted before.",
+            description="A log is compacted when this part of its closed segments was never compacted.",
         ),
     ] = 0.5
     min_compaction_lag_ms: Annotated[
@@ -125,11 +134,11 @@ class TopicConfig(Struct, frozen=True, kw_only=True, rename=dotted):
     ] = WEEK_MS
     segment_bytes: Annotated[
         int,
-        Meta(ge=14, le=INT32_MAX, description="A log goes on in a new file after so many bytes."),
+        Meta(ge=64, le=INT32_MAX, description="A log goes on in a new file after so many bytes."),
     ] = 1 << 30
     segment_index_bytes: Annotated[
         int,
-        Meta(ge=4, le=INT32_MAX, description="The largest index; a full one begins a new segment."),
+        Meta(ge=8, le=INT32_MAX, description="The largest index; a full one begins a new segment."),
     ] = 10 << 20
     segment_ms: Annotated[
         int,
@@ -159,7 +168,9 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
 
     auto_create_topics_enable: Annotated[
         bool,
-        Meta(description="Create a topic when a client asks for one that is not there."),
+        Meta(
+            description="Create a topic when a Kafka client asks for one that is not there; the gRPC API never does."
+        ),
     ] = True
     auto_leader_rebalance_enable: Annotated[
         bool,
@@ -243,9 +254,12 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
     leader_imbalance_check_interval_seconds: Annotated[
         int,
         Meta(
-            ge=1, le=INT32_MAX, description="How often leaders are checked for not being preferred."
+            ge=1,
+            le=INT32_MAX,
+            description="How often leaders are checked for not being preferred. Kafka waits 300 s; a leadership is "
+            "cheap to move here.",
         ),
-    ] = 300
+    ] = 5
     num_partitions: Annotated[
         int,
         Meta(ge=1, le=INT32_MAX, description="Partitions of a topic created without a number."),
@@ -374,6 +388,8 @@ def _broker_keys() -> dict[str, Definition]:
             f"The default of `{key}` for topics that do not set it. {topic[key].documentation}",
             topic[key].minimum,
             topic[key].maximum,
+            topic[key].only,
+            topic[key].because,
         )
         for key, broker_key in TOPIC_SYNONYMS.items()
     }

@@ -21,6 +21,7 @@ from kraft.metadata import (
 from kraft.metadata import requests as q
 from kraft.metadata.config_engine import INT64_MAX
 from kraft.metadata.draft import ControllerResult, Draft
+from kraft.metadata.effective_config import broker_value, floors
 from kraft.metadata.errors import NotControllerError
 from kraft.metadata.image import MetadataImage
 
@@ -48,6 +49,11 @@ class Controller:
     def __init__(self, rng: random.Random, static: Mapping[str, str]) -> None:
         self._rng = rng
         self._static = static
+
+    def rebalance_interval_s(self, image: MetadataImage) -> float:
+        """How long between two RebalanceLeaders, in seconds, as it is set now."""
+        found = floors(image, static=self._static)
+        return float(broker_value(found, "leader.imbalance.check.interval.seconds"))
 
     def handle(
         self,

@@ -1,6 +1,7 @@
 """Elections that somebody asks for: preferred leaders, unclean ones, and the periodic return to preferred leaders."""
 
 from kraft.metadata.draft import ControllerResult, Draft
+from kraft.metadata.effective_config import broker_value
 from kraft.metadata.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
@@ -73,8 +74,10 @@ def _elect(draft: Draft, topic: str, number: int, *, unclean: bool) -> int:
 
 
 def rebalance_leaders(draft: Draft, request: RebalanceLeaders) -> ControllerResult:
-    """Give leadership back to preferred replicas that are in sync, a bounded number at a time."""
+    """Give leadership back to preferred replicas that are in sync, a bounded number at a time, where that is wanted."""
     moved = 0
+    if not broker_value(draft.floors(), "auto.leader.rebalance.enable"):
+        return draft.result(LeadersRebalanced(moved=moved))
     for topic_id, number, partition in draft.partitions():
         preferred = partition.preferred_leader
         if partition.leader == preferred or preferred not in partition.isr:

@@ -1,8 +1,7 @@
 """`ottla bench`: figures of a cluster, as a client sees them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,11 +87,12 @@ def consume(
                 size=size,
                 compression="none",
                 linger_ms=5,
-                progress=lambda _: None,
+                progress=progress,
             )
         return (await consume(bootstrap, name, records=records, progress=progress)).facts()
 
-    _measure(bootstrap, topic, partitions, replication_factor, records, work, json)
+    total = records if topic else 2 * records
+    _measure(bootstrap, topic, partitions, replication_factor, total, work, json)
 
 
 @app.command()
@@ -180,7 +180,7 @@ def _measure(
                     name, partitions=partitions, replication_factor=replication_factor
                 )
             try:
-                with _progress_bar(total) as progress:
+                with common.progress_bar("measuring", total) as progress:
                     found: Mapping[str, Any] = await work(name, progress)
                     return found
             finally:
@@ -195,19 +195,3 @@ def _measure(
     else:
         common.print_table(["FIGURE", "VALUE"], list(facts.items()))
     return facts
-
-
-@contextmanager
-def _progress_bar(total: int) -> Iterator[Callable[[int], None]]:
-    """On standard error, when it is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("measuring", total=total)
-
-        def advance(count: int) -> None:
-            bar.advance(task, count)
-
-        yield advance

@@ -27,7 +27,7 @@ def describe_cluster(
         async with Admin(bootstrap) as admin:
             return await admin.describe_cluster()
 
-    found = common.run(work())
+    found = common.ask(work())
     brokers = [
         {
             "node_id": each.node_id,
@@ -87,7 +87,7 @@ def describe_quorum(
         async with Admin(bootstrap) as admin:
             return await admin.describe_quorum()
 
-    found = common.run(work())
+    found = common.ask(work())
     members = [
         {
             "node_id": each.node_id,
@@ -130,7 +130,11 @@ def _role(member: Any, leader_id: int) -> str:
 
 
 @quorum_app.command()
-def add(node: Node, bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP) -> None:
+def add(
+    node: Node,
+    bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP,
+    json: common.Json = False,
+) -> None:
     """Give a node a vote. It must run already (process.roles=broker) and follow the metadata log."""
 
     async def work() -> None:
@@ -139,12 +143,16 @@ def add(node: Node, bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP) -> N
         async with Admin(bootstrap) as admin:
             await admin.add_voter(node)
 
-    common.run(work())
-    typer.echo(f"node {node} votes now")
+    common.ask(work())
+    common.report(json, {"node_id": node, "voter": True}, f"node {node} votes now")
 
 
 @quorum_app.command()
-def remove(node: Node, bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP) -> None:
+def remove(
+    node: Node,
+    bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP,
+    json: common.Json = False,
+) -> None:
     """Take a node out of the quorum. Its replicas of partitions stay where they are."""
 
     async def work() -> None:
@@ -153,8 +161,8 @@ def remove(node: Node, bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP) -
         async with Admin(bootstrap) as admin:
             await admin.remove_voter(node)
 
-    common.run(work())
-    typer.echo(f"node {node} is out of the quorum")
+    common.ask(work())
+    common.report(json, {"node_id": node, "voter": False}, f"node {node} is out of the quorum")
 
 
 @quorum_app.command()
@@ -163,6 +171,7 @@ def transfer(
         int, typer.Argument(metavar="[NODE]", help="By default the voter that is furthest ahead.")
     ] = -1,
     bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP,
+    json: common.Json = False,
 ) -> None:
     """Move the quorum's leadership to another voter."""
 
@@ -172,4 +181,5 @@ def transfer(
         async with Admin(bootstrap) as admin:
             return await admin.transfer_quorum_leadership(node)
 
-    typer.echo(f"node {common.run(work())} leads the quorum now")
+    leader = common.ask(work())
+    common.report(json, {"leader_id": leader}, f"node {leader} leads the quorum now")

@@ -4,17 +4,23 @@ Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wro
 """
 
 import asyncio
+import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+import traceback
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import grpc.aio
 import msgspec
 import typer
 
+from ottla.client.errors import plain_reason
 from storage.errors import OttlaError
 
 T = TypeVar("T")
+
+PATIENCE_S = 2.0
 
 Bootstrap = Annotated[
     str,
@@ -35,16 +41,35 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return run_with(asyncio.run, work)
 
 
+def ask(work: Coroutine[Any, Any, T]) -> T:
+    """`run` for a question that is answered at once: when it is not, a person at a terminal is told."""
+
+    async def patiently() -> T:
+        notice = asyncio.get_running_loop().call_later(PATIENCE_S, _still_waiting)
+        try:
+            return await work
+        finally:
+            notice.cancel()
+
+    return run(patiently())
+
+
+def _still_waiting() -> None:
+    if sys.stderr.isatty():
+        typer.echo("ottla: no answer yet, still waiting (Ctrl-C gives up)", err=True)
+
+
 def run_with(runner: Callable[[Coroutine[Any, Any, T]], T], work: Coroutine[Any, Any, T]) -> T:
     """`run` with another runner than asyncio's."""
     try:
         return runner(work)
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        _end(error)
-    except (OttlaError, grpc.aio.AioRpcError, KeyboardInterrupt, OSError) as error:
+    except (
+        BaseExceptionGroup,
+        OttlaError,
+        grpc.aio.AioRpcError,
+        KeyboardInterrupt,
+        OSError,
+    ) as error:
         _end(error)
 
 
@@ -57,13 +82,34 @@ def guarded(work: Callable[[], T]) -> T:
 
 
 def _end(error: BaseException) -> NoReturn:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     if isinstance(error, KeyboardInterrupt):
         raise typer.Exit(130)
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has enough, as `head` has: nothing more is to be written, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0)
     if isinstance(error, grpc.aio.AioRpcError):
-        fail(error.details() or error.code().name)
+        fail(plain_reason(error))
     if isinstance(error, OttlaError | OSError):
         fail(str(error) or type(error).__name__)
     raise error
+
+
+def said(error: Exception) -> int:
+    """Tell a person about an error that no command expected; returns the exit code."""
+    try:
+        _end(error)
+    except typer.Exit as end:
+        return end.exit_code
+    except Exception as bug:  # noqa: BLE001 - the last resort
+        debug = os.environ.get("OTTLA_DEBUG")
+        if debug:
+            traceback.print_exception(bug)
+        hint = "" if debug else "; with OTTLA_DEBUG=1 it shows where"
+        typer.echo(f"ottla: this is a bug of Ottla: {type(bug).__name__}: {bug}{hint}", err=True)
+        return 1
 
 
 def fail(message: str) -> NoReturn:
@@ -77,6 +123,15 @@ def print_json(value: Any) -> None:
     data = msgspec.json.encode(msgspec.to_builtins(value, enc_hook=_named))
     sys.stdout.buffer.write(msgspec.json.format(data, indent=2) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def report(json: bool, facts: Any, *lines: str) -> None:
+    """What was done: as JSON for programs, or in words."""
+    if json:
+        print_json(facts)
+    else:
+        for line in lines:
+            typer.echo(line)
 
 
 def _named(value: Any) -> Any:
@@ -94,6 +149,35 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     for row in rows:
         table.add_row(*("-" if cell is None else str(cell) for cell in row))
     Console(soft_wrap=False).print(table)
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Gives a function to call with how much more is done. On standard error, when it is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(count: int) -> None:
+            bar.advance(task, count)
+
+        yield advance
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A sign of life for what has no known end. On standard error, when it is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
 
 
 def parse_assignments(option: str, assignments: Sequence[str]) -> dict[str, str]:

@@ -74,7 +74,7 @@ def produce(
             await producer.partitions_for(topic)
             pending: list[Any] = []
             async for line in _lines():
-                key, value = _split(line, key_separator)
+                key, value = _split(line, key_separator, sent)
                 pending.append(
                     await producer.send(topic, value, key=key, partition=partition, headers=headers)
                 )
@@ -86,7 +86,7 @@ def produce(
 
     sent = common.run(work())
     if not json:
-        typer.echo(f"sent {sent} records to {topic}", err=True)
+        typer.echo(f"sent {sent} record{'s' * (sent != 1)} to {topic}", err=True)
 
 
 async def _settle(producer: Any, pending: list[Any], json: bool) -> None:
@@ -120,13 +120,14 @@ async def _lines() -> Any:
         yield line.removesuffix(b"\n")
 
 
-def _split(line: bytes, separator: str) -> tuple[bytes | None, bytes]:
+def _split(line: bytes, separator: str, before: int) -> tuple[bytes | None, bytes]:
     if not separator:
         return None, line
     key, found, value = line.partition(separator.encode())
     if not found:
         common.fail(
-            f"the line {line[:80]!r} has no key separator {separator!r}; leave --key-separator out for no keys"
+            f"line {before + 1}, {line[:60].decode(errors='replace')!r}, has no key separator {separator!r}; the "
+            f"{before} before it are sent. Leave --key-separator out for no keys"
         )
     return key, value
 
@@ -253,7 +254,7 @@ def offsets(
                 for number in numbers
             ]
 
-    rows = common.run(work())
+    rows = common.ask(work())
     if json:
         common.print_json(rows)
         return

@@ -32,6 +32,8 @@ def server(
     Settings come from: built-in defaults, then the --config file, then the environment (OTTLA_NODE_ID=1 is
     node.id=1), then --set. A first SIGTERM or Ctrl-C moves leaderships away and stops; a second one stops at once.
     """
+    # A node's log is for those who look for bugs, too.
+    os.environ.setdefault("OTTLA_DEBUG", "1")
     common.guarded(lambda: _serve(config, set_ or []))
 
 
@@ -39,8 +41,6 @@ def _serve(config: Path | None, assignments: list[str]) -> None:
     from cluster.config import load
     from cluster.logging import configure
 
-    # gRPC's core prints raw lines of its own; our errors say it better.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     settings = load(config, os.environ, assignments)
     configure(settings.log_level, settings.log_format)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ottla.cli import common
+from ottla.cli.broker_configs import print_configs
 
 app = typer.Typer(no_args_is_help=True, help="Make, look at, change and delete topics.")
 
@@ -66,7 +67,7 @@ def create(
                     return None
                 raise
 
-    created = common.run(work())
+    created = common.ask(work())
     if json:
         common.print_json(
             {"topic": topic, "created": created is not None}
@@ -177,6 +178,7 @@ def alter(
         ),
     ] = None,
     bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP,
+    json: common.Json = False,
 ) -> None:
     """Give a topic more partitions, set and unset its settings.
 
@@ -195,8 +197,12 @@ def alter(
             if partitions is not None:
                 await admin.create_partitions(topic, partitions)
 
-    common.run(work())
-    typer.echo(f"altered {topic}")
+    common.ask(work())
+    common.report(
+        json,
+        {"topic": topic, "partitions": partitions, "set": configs, "unset": delete_config or []},
+        f"altered {topic}",
+    )
 
 
 @app.command()
@@ -207,26 +213,12 @@ def configs(
 ) -> None:
     """Every setting of a topic, its value, and where that comes from."""
     from ottla.client.admin import Admin
-    from ottla.v1 import admin_pb2
 
     async def work() -> Any:
         async with Admin(bootstrap) as admin:
             return await admin.topic_configs(topic)
 
-    rows = [
-        (
-            each.name,
-            each.value,
-            admin_pb2.ConfigSource.Name(each.source).removeprefix("CONFIG_SOURCE_").lower(),
-        )
-        for each in common.run(work())
-    ]
-    if json:
-        common.print_json(
-            [{"name": key, "value": value, "source": source} for key, value, source in rows]
-        )
-    else:
-        common.print_table(["SETTING", "VALUE", "SOURCE"], rows)
+    print_configs(common.ask(work()), json=json)
 
 
 @app.command()
@@ -234,6 +226,7 @@ def delete(
     topic: Name,
     if_exists: Annotated[bool, typer.Option(help="It is fine if there is no such topic.")] = False,
     bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP,
+    json: common.Json = False,
 ) -> None:
     """Delete a topic and all its records, for ever."""
     from ottla.client.admin import Admin
@@ -250,7 +243,12 @@ def delete(
                 raise
             return True
 
-    typer.echo(f"deleted {topic}" if common.run(work()) else f"there is no topic {topic}")
+    deleted = common.ask(work())
+    common.report(
+        json,
+        {"topic": topic, "deleted": deleted},
+        f"deleted {topic}" if deleted else f"there is no topic {topic}",
+    )
 
 
 def _topics(bootstrap: str, names: list[str]) -> list[Any]:
@@ -260,7 +258,7 @@ def _topics(bootstrap: str, names: list[str]) -> list[Any]:
         async with Admin(bootstrap) as admin:
             return await admin.topics(names)
 
-    return common.run(work())
+    return common.ask(work())
 
 
 def _wanted(partition: Any, under_replicated: bool, unavailable: bool) -> bool:

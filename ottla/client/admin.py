@@ -97,10 +97,17 @@ class Admin:
         return await self.configs(pb.ConfigResource(type=pb.RESOURCE_TYPE_TOPIC, name=topic))
 
     async def configs(self, resource: pb.ConfigResource) -> list[pb.ConfigEntry]:
-        """Every setting of a topic or broker with its value and where that comes from."""
+        """Every setting of a topic or broker with its value and where that comes from.
+
+        A broker is asked itself, because only it knows what its file and environment say.
+        """
+        node_id = None
+        if resource.type == pb.RESOURCE_TYPE_BROKER and resource.name.isdigit():
+            await self._view.refresh([])
+            node_id = int(resource.name) if int(resource.name) in self._view.addresses else None
         request = pb.DescribeConfigsRequest(resources=[resource])
         reply = await self._ask(
-            lambda stub, timeout: stub.DescribeConfigs(request, timeout=timeout)
+            lambda stub, timeout: stub.DescribeConfigs(request, timeout=timeout), node_id=node_id
         )
         _raise(reply.resources[0])
         return list(reply.resources[0].entries)
@@ -160,13 +167,22 @@ class Admin:
 
     async def reassign(self, topic: str, partition: int, replicas: Sequence[int]) -> None:
         """Move a partition to other brokers; none cancels a move under way."""
+        _raise((await self.reassign_many({(topic, partition): replicas}))[0])
+
+    async def reassign_many(
+        self, moves: Mapping[tuple[str, int], Sequence[int]]
+    ) -> list[pb.AlteredReassignment]:
+        """Move partitions to other brokers, each taken or refused by itself; no replicas cancel a move under way."""
         request = pb.AlterPartitionReassignmentsRequest(
-            reassignments=[pb.Reassignment(topic=topic, partition=partition, replicas=replicas)]
+            reassignments=[
+                pb.Reassignment(topic=topic, partition=partition, replicas=replicas)
+                for (topic, partition), replicas in moves.items()
+            ]
         )
         reply = await self._ask(
             lambda stub, timeout: stub.AlterPartitionReassignments(request, timeout=timeout)
         )
-        _raise(reply.partitions[0])
+        return list(reply.partitions)
 
     async def reassignments(self) -> list[pb.OngoingReassignment]:
         """Moves under way."""
@@ -215,9 +231,10 @@ class Admin:
         self,
         attempt: Callable[["admin_pb2_grpc.AdminServiceAsyncStub", float], Awaitable[Reply]],
         timeout_s: float = TIMEOUT_S,
+        node_id: int | None = None,
     ) -> Reply:
         try:
-            return await self._view.ask(attempt, timeout_s=timeout_s)
+            return await self._view.ask(attempt, timeout_s=timeout_s, node_id=node_id)
         except grpc.aio.AioRpcError as error:
             raise BrokerError.of_call(error) from error
 

@@ -10,7 +10,7 @@ import grpc.aio
 
 from cluster.together import cancelled_by_us, until_first_ends
 from ottla.client.batches import Batch, PartitionQueue
-from ottla.client.errors import NoBrokerError
+from ottla.client.errors import NoBrokerError, plain_reason
 from ottla.v1 import log_pb2 as pb
 from ottla.v1 import log_pb2_grpc
 
@@ -93,7 +93,9 @@ class BrokerLink:
             self._call = self._stub.StreamProduce()
             await until_first_ends(self._write(self._call), self._read(self._call))
         except grpc.aio.AioRpcError as cause:
-            error = NoBrokerError(f"the connection to node {self.node_id} broke: {cause.details()}")
+            error = NoBrokerError(
+                f"the connection to node {self.node_id} broke: {plain_reason(cause)}"
+            )
         except (NoBrokerError, asyncio.InvalidStateError) as cause:
             error = NoBrokerError(f"the connection to node {self.node_id} broke: {cause}")
         finally:

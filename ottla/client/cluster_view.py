@@ -1,6 +1,7 @@
 """What a client knows of the cluster: its brokers, its partitions' leaders, and a channel to each node."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -8,7 +9,7 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 
-from ottla.client.errors import BrokerError, ClosedError, NoBrokerError
+from ottla.client.errors import BrokerError, ClosedError, NoBrokerError, is_refusal, plain_reason
 from ottla.v1 import admin_pb2 as pb
 from ottla.v1 import admin_pb2_grpc, log_pb2_grpc
 from storage.errors import ErrorCode
@@ -17,6 +18,7 @@ MAX_MESSAGE_BYTES = 64 << 20
 ATTEMPT_TIMEOUT_S = 1.0
 RETRY_PAUSE_S = 0.03
 
+ADDRESS = re.compile(r"(\[[^\]\s]+\]|[^:\s]+):\d{1,5}")
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -66,6 +68,11 @@ class ClusterView:
         self._bootstrap = [part.strip() for part in parts if part.strip()]
         if not self._bootstrap:
             raise NoBrokerError("no bootstrap address given; pass host:port[,host:port]")
+        for address in self._bootstrap:
+            if not ADDRESS.fullmatch(address):
+                raise NoBrokerError(
+                    f"the bootstrap address {address!r} is not like host:port, as in 127.0.0.1:9090"
+                )
         self.topics: dict[str, TopicView] = {}
         self.errors: dict[str, BrokerError] = {}
         self.addresses: dict[int, str] = {}
@@ -159,10 +166,11 @@ class ClusterView:
     async def _first_answer(
         self, attempt: Callable[[grpc.aio.Channel], Awaitable[Reply]], node_id: int | None
     ) -> Reply:
-        """Raises NoBrokerError when nobody answers; a broker's refusal is raised as grpc.aio.AioRpcError, UNAVAILABLE
-        and DEADLINE_EXCEEDED apart, which mean another node.
+        """Raises NoBrokerError when nobody answers, or none that can help: UNAVAILABLE and DEADLINE_EXCEEDED mean
+        another node. Any other refusal is raised as grpc.aio.AioRpcError.
         """
-        reasons = []
+        refusals: list[str] = []
+        silent: dict[str, list[str]] = {}
         addresses = [self.addresses[node_id]] if node_id is not None else self._by_trust()
         loop = asyncio.get_running_loop()
         for address in addresses:
@@ -175,9 +183,17 @@ class ClusterView:
                 ):
                     raise
                 self._failed_at[address] = loop.time()
-                reasons.append(f"{address}: {error.details()}")
+                if is_refusal(error):
+                    refusals.append(f"{address} says: {error.details()}")
+                else:
+                    silent.setdefault(plain_reason(error), []).append(address)
+        told = "; ".join(f"{', '.join(each)}: {reason}" for reason, each in silent.items())
+        if refusals:
+            absent = f"; no answer from {told}" if silent else ""
+            others = f"; {len(refusals) - 1} more cannot help either" if len(refusals) > 1 else ""
+            raise NoBrokerError(refusals[0] + others + absent)
         raise NoBrokerError(
-            f"no broker answers ({'; '.join(reasons)}): are the addresses right and the nodes up?"
+            f"no broker answers ({told}): are the addresses right and the nodes up?"
         )
 
     async def close(self) -> None:

@@ -230,6 +230,8 @@ class Consumer:
         self, queries: Mapping[tuple[str, int], OffsetSpec | int]
     ) -> dict[TopicPartition, OffsetAndTime]:
         """Offsets by name, or by a timestamp in milliseconds. Raises BrokerError."""
+        if any(self._view.leader(*where).node_id < 0 for where in queries):
+            await self._view.refresh(sorted({topic for topic, _ in queries}))
         return {
             TopicPartition(*where): found
             for where, found in (await find_offsets(self._view, queries)).items()

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import grpc
 import grpc.aio
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status.rpc_status import from_call
@@ -31,7 +32,7 @@ class BrokerError(ClientError):
     @classmethod
     def of_call(cls, error: grpc.aio.AioRpcError) -> "BrokerError":
         """The refusal of a whole call, from its status and google.rpc details."""
-        found = common_pb2.Error(message=error.details() or error.code().name)
+        found = common_pb2.Error(message=plain_reason(error))
         status = from_call(cast("Any", error))
         for packed in status.details if status is not None else ():
             info, retry = ErrorInfo(), RetryInfo()
@@ -42,8 +43,33 @@ class BrokerError(ClientError):
         return cls(found)
 
 
+def plain_reason(error: grpc.aio.AioRpcError) -> str:
+    """Why a call failed, without gRPC's internals."""
+    details = error.details() or ""
+    for sign, words in _SIGNS:
+        if sign in details:
+            return words
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return "what listens there does not know this call: is it an Ottla node of this release?"
+    return details or error.code().name
+
+
+# In gRPC's texts, and what they mean.
+_SIGNS = (
+    ("Connection refused", "connection refused"),
+    ("lookup failed", "unknown host"),
+    ("hostname lookup error", "unknown host"),
+    ("No route to host", "no route to host"),
+    ("Network is unreachable", "network unreachable"),
+    ("Deadline Exceeded", "no answer in time"),
+    ("Socket closed", "the connection was closed"),
+    ("Connection reset", "the connection was closed"),
+    ("Trying to connect an http1.x server", "what listens there does not speak gRPC"),
+)
+
+
 class NoBrokerError(ClientError):
-    """No broker answers: wrong addresses, or the cluster is down."""
+    """No broker answers, or none that can help: wrong addresses, the cluster is down or has no controller."""
 
     code = ErrorCode.BROKER_NOT_AVAILABLE
     retriable = True
@@ -66,6 +92,11 @@ class ClosedError(ClientError):
     """The client was closed."""
 
     code = ErrorCode.INVALID_REQUEST
+
+
+def is_refusal(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a broker said so, not the way to it: brokers give google.rpc details."""
+    return from_call(cast("Any", error)) is not None
 
 
 def code_name(code: int) -> str:

@@ -7,7 +7,7 @@ import grpc
 import grpc.aio
 
 from cluster.together import cancelled_by_us, until_first_ends
-from ottla.client.errors import NoBrokerError
+from ottla.client.errors import NoBrokerError, plain_reason
 from ottla.v1 import common_pb2, log_pb2_grpc
 from ottla.v1 import log_pb2 as pb
 
@@ -70,7 +70,9 @@ class FetchLink:
             self._call = self._stub.StreamFetch()
             await until_first_ends(self._write(self._call), self._read(self._call))
         except grpc.aio.AioRpcError as cause:
-            error = NoBrokerError(f"the connection to node {self.node_id} broke: {cause.details()}")
+            error = NoBrokerError(
+                f"the connection to node {self.node_id} broke: {plain_reason(cause)}"
+            )
         except (NoBrokerError, asyncio.InvalidStateError) as cause:
             error = NoBrokerError(f"the connection to node {self.node_id} broke: {cause}")
         finally:

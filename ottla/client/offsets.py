@@ -1,11 +1,12 @@
 """Looking up offsets: by name or by time, at the partitions' leaders."""
 
+import asyncio
 from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
 from ottla.client.cluster_view import ClusterView
-from ottla.client.errors import BrokerError, NoBrokerError
+from ottla.client.errors import BrokerError, ClientError, NoBrokerError
 from ottla.v1 import log_pb2 as pb
 
 
@@ -24,6 +25,10 @@ class OffsetAndTime(NamedTuple):
     timestamp_ms: int
 
 
+# While leaders are changing.
+PATIENCE_S = 5.0
+PAUSE_S = 0.05
+
 _SPECS = {
     OffsetSpec.EARLIEST: pb.OFFSET_SPEC_EARLIEST,
     OffsetSpec.LATEST: pb.OFFSET_SPEC_LATEST,
@@ -34,7 +39,25 @@ _SPECS = {
 async def find_offsets(
     view: ClusterView, queries: Mapping[tuple[str, int], OffsetSpec | int]
 ) -> dict[tuple[str, int], OffsetAndTime]:
-    """One look-up at each leader concerned. Raises BrokerError with the first refusal, NoBrokerError."""
+    """One look-up at each leader concerned, and again while leaders are changing.
+
+    Raises BrokerError with the first refusal, NoBrokerError.
+    """
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + PATIENCE_S
+    while True:
+        try:
+            return await _find_once(view, queries)
+        except ClientError as error:
+            if not error.retriable or loop.time() > deadline_s:
+                raise
+        await asyncio.sleep(PAUSE_S)
+        await view.refresh(sorted({topic for topic, _ in queries}))
+
+
+async def _find_once(
+    view: ClusterView, queries: Mapping[tuple[str, int], OffsetSpec | int]
+) -> dict[tuple[str, int], OffsetAndTime]:
     by_node: dict[int, pb.ListOffsetsRequest] = {}
     for (topic, partition), wanted in queries.items():
         leader = view.leader(topic, partition)

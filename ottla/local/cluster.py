@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ottla.local import processes
 from ottla.local.errors import LocalClusterError
 from ottla.local.layout import LocalNode, find_nodes, write_configs
+from ottla.local.ports import check_ports
 from ottla.local.processes import State
 from ottla.v1 import admin_pb2, admin_pb2_grpc
 
@@ -51,7 +52,8 @@ class LocalCluster:
         base_port: int = 19090,
         settings: Mapping[str, str] | None = None,
     ) -> Self:
-        """Write the files of a new cluster. Raises LocalClusterError."""
+        """Write the files of a new cluster. Raises LocalClusterError, also when one of its ports is in use."""
+        check_ports(base_port, nodes)
         write_configs(folder, nodes, base_port, settings or {})
         return cls(folder)
 
@@ -69,7 +71,12 @@ class LocalCluster:
         raise LocalClusterError(f"there is no node {node_id} in {self.folder}; there are {known}")
 
     async def up(self, *, wait: bool = True, timeout_s: float = UP_TIMEOUT_S) -> None:
-        """Start every node that is not running and wait until all serve. Raises LocalClusterError."""
+        """Start every node that is not running and wait until all serve. Raises LocalClusterError.
+
+        Nothing is started when a file cannot be read.
+        """
+        for node in self.nodes:
+            node.settings()
         for node in self.nodes:
             if processes.state(node) is State.STOPPED:
                 processes.start(node)
@@ -96,8 +103,13 @@ class LocalCluster:
         return processes.send(self.node(node_id), signal.SIGCONT)
 
     def stop(self, node_id: int) -> int:
-        """SIGTERM: leaderships move first; waits until the process has ended. Raises LocalClusterError."""
+        """SIGTERM: leaderships move first; waits until the process has ended. A paused node is resumed first.
+
+        Raises LocalClusterError.
+        """
         node = self.node(node_id)
+        if processes.state(node) is State.PAUSED:
+            processes.send(node, signal.SIGCONT)
         number = processes.send(node, signal.SIGTERM)
         self._await_end(node)
         return number
@@ -119,13 +131,22 @@ class LocalCluster:
 
     async def wait_serving(self, node_ids: Sequence[int], timeout_s: float = UP_TIMEOUT_S) -> None:
         """Wait until these nodes are in the cluster and serve clients. Raises LocalClusterError with what they say."""
-        waiting = [self.node(node_id) for node_id in node_ids]
+        waiting = {node_id: self.node(node_id) for node_id in node_ids}
+
+        async def wait(node: LocalNode) -> None:
+            await self._wait_serving(node)
+            del waiting[node.node_id]
+
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.gather(*(self._wait_serving(node) for node in waiting))
+                await asyncio.gather(*(wait(node) for node in tuple(waiting.values())))
         except TimeoutError:
+            said = "\n".join(
+                f"the end of {node.log}:\n{processes.last_lines(node, 2)}"
+                for node in waiting.values()
+            )
             raise LocalClusterError(
-                f"nodes {list(node_ids)} do not all serve after {timeout_s:g} s; see {self.folder}/node*.log"
+                f"node {', '.join(map(str, waiting))} does not serve after {timeout_s:g} s; {said}"
             ) from None
 
     async def _wait_serving(self, node: LocalNode) -> None:

@@ -81,7 +81,7 @@ def find_nodes(folder: Path) -> list[LocalNode]:
     ]
     if not found:
         raise LocalClusterError(
-            f"there is no cluster in {folder}: make one with `ottla local init --dir {folder}`, or name its --dir"
+            f"there is no cluster in {folder}: make one with `ottla local up`, or name its folder with --dir"
         )
     return sorted(found, key=lambda node: node.node_id)
 

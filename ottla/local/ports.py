@@ -27,8 +27,21 @@ def free_base_port(nodes: int, rng: random.Random) -> int:
     )
 
 
+def check_ports(base_port: int, nodes: int) -> None:
+    """Whether a new cluster could listen. Raises LocalClusterError naming the port that is in use."""
+    for node in range(1, nodes + 1):
+        for port in (base_port + node, base_port + PEER_OFFSET + node):
+            if port <= 65535 and not _is_free(port):
+                raise LocalClusterError(
+                    f"port {port} of node {node} is in use: choose another --base-port than {base_port}, or stop "
+                    f"what holds it (ss -ltnp)"
+                )
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As gRPC does: a port whose last connections linger can be had.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError:

@@ -47,7 +47,7 @@ def pid(node: LocalNode) -> int | None:
         number, began = node.pid_file.read_text(encoding="ascii").split()
     except (FileNotFoundError, ValueError):
         return None
-    alive = _start_time(int(number)) == int(began) and _status(int(number)) not in ("Z", "X", "")
+    alive = _start_time(int(number)) == int(began) and not _has_ended(int(number))
     child = _children.get(int(number))
     if child is not None and child.poll() is not None:
         del _children[int(number)]
@@ -105,6 +105,12 @@ def _stat(number: int) -> list[str]:
 def _status(number: int) -> str:
     fields = _stat(number)
     return fields[0] if fields else ""
+
+
+def _has_ended(number: int) -> bool:
+    """A process whose first thread is a zombie while others still end has its files open, and its folder's lock."""
+    fields = _stat(number)
+    return not fields or fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
 
 
 def _start_time(number: int) -> int:

@@ -455,6 +455,7 @@ class CreatedTopic(_message.Message):
     REPLICATION_FACTOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     topic_id: _builtins.str
+    """Empty with an error."""
     partitions: _builtins.int
     replication_factor: _builtins.int
     @_builtins.property

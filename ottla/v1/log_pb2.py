@@ -25,59 +25,61 @@ _sym_db = _symbol_database.Default()
 from ottla.v1 import common_pb2 as ottla_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12ottla/v1/log.proto\x12\x08ottla.v1\x1a\x15ottla/v1/common.proto\"3\n\x06Header\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_value\"\x89\x01\n\x06Record\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12\x10\n\x03key\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05value\x18\x04 \x01(\x0cH\x01\x88\x01\x01\x12!\n\x07headers\x18\x05 \x03(\x0b\x32\x10.ottla.v1.HeaderB\x06\n\x04_keyB\x08\n\x06_value\"h\n\x10PartitionProduce\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x03 \x01(\x0c\x12!\n\x07records\x18\x04 \x03(\x0b\x32\x10.ottla.v1.Record\"r\n\x0eProduceRequest\x12\x1c\n\x04\x61\x63ks\x18\x01 \x01(\x0e\x32\x0e.ottla.v1.Acks\x12\x12\n\ntimeout_ms\x18\x02 \x01(\x05\x12.\n\npartitions\x18\x03 \x03(\x0b\x32\x1a.ottla.v1.PartitionProduce\"\xa0\x01\n\x11PartitionProduced\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x13\n\x0b\x62\x61se_offset\x18\x04 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x05 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x06 \x01(\x03\"B\n\x0fProduceResponse\x12/\n\npartitions\x18\x01 \x03(\x0b\x32\x1b.ottla.v1.PartitionProduced\"Y\n\x14StreamProduceRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x03\x12)\n\x07request\x18\x02 \x01(\x0b\x32\x18.ottla.v1.ProduceRequest\"\\\n\x15StreamProduceResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x03\x12+\n\x08response\x18\x02 \x01(\x0b\x32\x19.ottla.v1.ProduceResponse\"\x81\x01\n\x0e\x46\x65tchPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x19\n\x0cleader_epoch\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tmax_bytes\x18\x05 \x01(\x05\x42\x0f\n\r_leader_epoch\"\x9b\x01\n\x0c\x46\x65tchRequest\x12,\n\npartitions\x18\x01 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12\x13\n\x0bmax_wait_ms\x18\x02 \x01(\x05\x12\x11\n\tmin_bytes\x18\x03 \x01(\x05\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12\"\n\x04\x66orm\x18\x05 \x01(\x0e\x32\x14.ottla.v1.RecordForm\"\xcf\x01\n\x10PartitionFetched\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x05 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x0c\x12!\n\x07records\x18\x07 \x03(\x0b\x32\x10.ottla.v1.Record\x12\x13\n\x0bnext_offset\x18\x08 \x01(\x03\"?\n\rFetchResponse\x12.\n\npartitions\x18\x01 \x03(\x0b\x32\x1a.ottla.v1.PartitionFetched\"\xbd\x01\n\x12StreamFetchRequest\x12+\n\tsubscribe\x18\x01 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12-\n\x0bunsubscribe\x18\x02 \x03(\x0b\x32\x18.ottla.v1.TopicPartition\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x03\x12\"\n\x04\x66orm\x18\x04 \x01(\x0e\x32\x14.ottla.v1.RecordForm\x12\x11\n\tmax_bytes\x18\x05 \x01(\x05\"a\n\x13StreamFetchResponse\x12.\n\npartitions\x18\x01 \x03(\x0b\x32\x1a.ottla.v1.PartitionFetched\x12\x1a\n\x12\x63redit_spent_bytes\x18\x02 \x01(\x03\"i\n\x0bOffsetQuery\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\"\n\x04spec\x18\x03 \x01(\x0e\x32\x14.ottla.v1.OffsetSpec\x12\x14\n\x0ctimestamp_ms\x18\x04 \x01(\x03\"\x8b\x01\n\x0bOffsetFound\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x05 \x01(\x03\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\"<\n\x12ListOffsetsRequest\x12&\n\x07queries\x18\x01 \x03(\x0b\x32\x15.ottla.v1.OffsetQuery\"=\n\x13ListOffsetsResponse\x12&\n\x07offsets\x18\x01 \x03(\x0b\x32\x15.ottla.v1.OffsetFound\"\x17\n\x15InitProducerIdRequest\"E\n\x16InitProducerIdResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05*J\n\x04\x41\x63ks\x12\x14\n\x10\x41\x43KS_UNSPECIFIED\x10\x00\x12\r\n\tACKS_NONE\x10\x01\x12\x0f\n\x0b\x41\x43KS_LEADER\x10\x02\x12\x0c\n\x08\x41\x43KS_ALL\x10\x03*@\n\nRecordForm\x12\x1b\n\x17RECORD_FORM_UNSPECIFIED\x10\x00\x12\x15\n\x11RECORD_FORM_PLAIN\x10\x01*z\n\nOffsetSpec\x12\x1b\n\x17OFFSET_SPEC_UNSPECIFIED\x10\x00\x12\x18\n\x14OFFSET_SPEC_EARLIEST\x10\x01\x12\x16\n\x12OFFSET_SPEC_LATEST\x10\x02\x12\x1d\n\x19OFFSET_SPEC_MAX_TIMESTAMP\x10\x03\x32\xcd\x03\n\nLogService\x12>\n\x07Produce\x12\x18.ottla.v1.ProduceRequest\x1a\x19.ottla.v1.ProduceResponse\x12T\n\rStreamProduce\x12\x1e.ottla.v1.StreamProduceRequest\x1a\x1f.ottla.v1.StreamProduceResponse(\x01\x30\x01\x12\x38\n\x05\x46\x65tch\x12\x16.ottla.v1.FetchRequest\x1a\x17.ottla.v1.FetchResponse\x12N\n\x0bStreamFetch\x12\x1c.ottla.v1.StreamFetchRequest\x1a\x1d.ottla.v1.StreamFetchResponse(\x01\x30\x01\x12J\n\x0bListOffsets\x12\x1c.ottla.v1.ListOffsetsRequest\x1a\x1d.ottla.v1.ListOffsetsResponse\x12S\n\x0eInitProducerId\x12\x1f.ottla.v1.InitProducerIdRequest\x1a .ottla.v1.InitProducerIdResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12ottla/v1/log.proto\x12\x08ottla.v1\x1a\x15ottla/v1/common.proto\"3\n\x06Header\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_value\"\x89\x01\n\x06Record\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12\x10\n\x03key\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05value\x18\x04 \x01(\x0cH\x01\x88\x01\x01\x12!\n\x07headers\x18\x05 \x03(\x0b\x32\x10.ottla.v1.HeaderB\x06\n\x04_keyB\x08\n\x06_value\"V\n\x10ProducerSequence\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\x12\x15\n\rbase_sequence\x18\x03 \x01(\x05\"\x96\x01\n\x10PartitionProduce\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x03 \x01(\x0c\x12!\n\x07records\x18\x04 \x03(\x0b\x32\x10.ottla.v1.Record\x12,\n\x08sequence\x18\x05 \x01(\x0b\x32\x1a.ottla.v1.ProducerSequence\"r\n\x0eProduceRequest\x12\x1c\n\x04\x61\x63ks\x18\x01 \x01(\x0e\x32\x0e.ottla.v1.Acks\x12\x12\n\ntimeout_ms\x18\x02 \x01(\x05\x12.\n\npartitions\x18\x03 \x03(\x0b\x32\x1a.ottla.v1.PartitionProduce\"\xa0\x01\n\x11PartitionProduced\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x13\n\x0b\x62\x61se_offset\x18\x04 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x05 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x06 \x01(\x03\"B\n\x0fProduceResponse\x12/\n\npartitions\x18\x01 \x03(\x0b\x32\x1b.ottla.v1.PartitionProduced\"Y\n\x14StreamProduceRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x03\x12)\n\x07request\x18\x02 \x01(\x0b\x32\x18.ottla.v1.ProduceRequest\"\\\n\x15StreamProduceResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x03\x12+\n\x08response\x18\x02 \x01(\x0b\x32\x19.ottla.v1.ProduceResponse\"\x81\x01\n\x0e\x46\x65tchPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x19\n\x0cleader_epoch\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tmax_bytes\x18\x05 \x01(\x05\x42\x0f\n\r_leader_epoch\"\x9b\x01\n\x0c\x46\x65tchRequest\x12,\n\npartitions\x18\x01 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12\x13\n\x0bmax_wait_ms\x18\x02 \x01(\x05\x12\x11\n\tmin_bytes\x18\x03 \x01(\x05\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12\"\n\x04\x66orm\x18\x05 \x01(\x0e\x32\x14.ottla.v1.RecordForm\"\xcf\x01\n\x10PartitionFetched\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x05 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x0c\x12!\n\x07records\x18\x07 \x03(\x0b\x32\x10.ottla.v1.Record\x12\x13\n\x0bnext_offset\x18\x08 \x01(\x03\"?\n\rFetchResponse\x12.\n\npartitions\x18\x01 \x03(\x0b\x32\x1a.ottla.v1.PartitionFetched\"\xbd\x01\n\x12StreamFetchRequest\x12+\n\tsubscribe\x18\x01 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12-\n\x0bunsubscribe\x18\x02 \x03(\x0b\x32\x18.ottla.v1.TopicPartition\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x03\x12\"\n\x04\x66orm\x18\x04 \x01(\x0e\x32\x14.ottla.v1.RecordForm\x12\x11\n\tmax_bytes\x18\x05 \x01(\x05\"a\n\x13StreamFetchResponse\x12.\n\npartitions\x18\x01 \x03(\x0b\x32\x1a.ottla.v1.PartitionFetched\x12\x1a\n\x12\x63redit_spent_bytes\x18\x02 \x01(\x03\"i\n\x0bOffsetQuery\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\"\n\x04spec\x18\x03 \x01(\x0e\x32\x14.ottla.v1.OffsetSpec\x12\x14\n\x0ctimestamp_ms\x18\x04 \x01(\x03\"\x8b\x01\n\x0bOffsetFound\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x05 \x01(\x03\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\"<\n\x12ListOffsetsRequest\x12&\n\x07queries\x18\x01 \x03(\x0b\x32\x15.ottla.v1.OffsetQuery\"=\n\x13ListOffsetsResponse\x12&\n\x07offsets\x18\x01 \x03(\x0b\x32\x15.ottla.v1.OffsetFound\"\x17\n\x15InitProducerIdRequest\"E\n\x16InitProducerIdResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05*J\n\x04\x41\x63ks\x12\x14\n\x10\x41\x43KS_UNSPECIFIED\x10\x00\x12\r\n\tACKS_NONE\x10\x01\x12\x0f\n\x0b\x41\x43KS_LEADER\x10\x02\x12\x0c\n\x08\x41\x43KS_ALL\x10\x03*@\n\nRecordForm\x12\x1b\n\x17RECORD_FORM_UNSPECIFIED\x10\x00\x12\x15\n\x11RECORD_FORM_PLAIN\x10\x01*z\n\nOffsetSpec\x12\x1b\n\x17OFFSET_SPEC_UNSPECIFIED\x10\x00\x12\x18\n\x14OFFSET_SPEC_EARLIEST\x10\x01\x12\x16\n\x12OFFSET_SPEC_LATEST\x10\x02\x12\x1d\n\x19OFFSET_SPEC_MAX_TIMESTAMP\x10\x03\x32\xcd\x03\n\nLogService\x12>\n\x07Produce\x12\x18.ottla.v1.ProduceRequest\x1a\x19.ottla.v1.ProduceResponse\x12T\n\rStreamProduce\x12\x1e.ottla.v1.StreamProduceRequest\x1a\x1f.ottla.v1.StreamProduceResponse(\x01\x30\x01\x12\x38\n\x05\x46\x65tch\x12\x16.ottla.v1.FetchRequest\x1a\x17.ottla.v1.FetchResponse\x12N\n\x0bStreamFetch\x12\x1c.ottla.v1.StreamFetchRequest\x1a\x1d.ottla.v1.StreamFetchResponse(\x01\x30\x01\x12J\n\x0bListOffsets\x12\x1c.ottla.v1.ListOffsetsRequest\x1a\x1d.ottla.v1.ListOffsetsResponse\x12S\n\x0eInitProducerId\x12\x1f.ottla.v1.InitProducerIdRequest\x1a .ottla.v1.InitProducerIdResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ottla.v1.log_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACKS']._serialized_start=2212
-  _globals['_ACKS']._serialized_end=2286
-  _globals['_RECORDFORM']._serialized_start=2288
-  _globals['_RECORDFORM']._serialized_end=2352
-  _globals['_OFFSETSPEC']._serialized_start=2354
-  _globals['_OFFSETSPEC']._serialized_end=2476
+  _globals['_ACKS']._serialized_start=2347
+  _globals['_ACKS']._serialized_end=2421
+  _globals['_RECORDFORM']._serialized_start=2423
+  _globals['_RECORDFORM']._serialized_end=2487
+  _globals['_OFFSETSPEC']._serialized_start=2489
+  _globals['_OFFSETSPEC']._serialized_end=2611
   _globals['_HEADER']._serialized_start=55
   _globals['_HEADER']._serialized_end=106
   _globals['_RECORD']._serialized_start=109
   _globals['_RECORD']._serialized_end=246
-  _globals['_PARTITIONPRODUCE']._serialized_start=248
-  _globals['_PARTITIONPRODUCE']._serialized_end=352
-  _globals['_PRODUCEREQUEST']._serialized_start=354
-  _globals['_PRODUCEREQUEST']._serialized_end=468
-  _globals['_PARTITIONPRODUCED']._serialized_start=471
-  _globals['_PARTITIONPRODUCED']._serialized_end=631
-  _globals['_PRODUCERESPONSE']._serialized_start=633
-  _globals['_PRODUCERESPONSE']._serialized_end=699
-  _globals['_STREAMPRODUCEREQUEST']._serialized_start=701
-  _globals['_STREAMPRODUCEREQUEST']._serialized_end=790
-  _globals['_STREAMPRODUCERESPONSE']._serialized_start=792
-  _globals['_STREAMPRODUCERESPONSE']._serialized_end=884
-  _globals['_FETCHPARTITION']._serialized_start=887
-  _globals['_FETCHPARTITION']._serialized_end=1016
-  _globals['_FETCHREQUEST']._serialized_start=1019
-  _globals['_FETCHREQUEST']._serialized_end=1174
-  _globals['_PARTITIONFETCHED']._serialized_start=1177
-  _globals['_PARTITIONFETCHED']._serialized_end=1384
-  _globals['_FETCHRESPONSE']._serialized_start=1386
-  _globals['_FETCHRESPONSE']._serialized_end=1449
-  _globals['_STREAMFETCHREQUEST']._serialized_start=1452
-  _globals['_STREAMFETCHREQUEST']._serialized_end=1641
-  _globals['_STREAMFETCHRESPONSE']._serialized_start=1643
-  _globals['_STREAMFETCHRESPONSE']._serialized_end=1740
-  _globals['_OFFSETQUERY']._serialized_start=1742
-  _globals['_OFFSETQUERY']._serialized_end=1847
-  _globals['_OFFSETFOUND']._serialized_start=1850
-  _globals['_OFFSETFOUND']._serialized_end=1989
-  _globals['_LISTOFFSETSREQUEST']._serialized_start=1991
-  _globals['_LISTOFFSETSREQUEST']._serialized_end=2051
-  _globals['_LISTOFFSETSRESPONSE']._serialized_start=2053
-  _globals['_LISTOFFSETSRESPONSE']._serialized_end=2114
-  _globals['_INITPRODUCERIDREQUEST']._serialized_start=2116
-  _globals['_INITPRODUCERIDREQUEST']._serialized_end=2139
-  _globals['_INITPRODUCERIDRESPONSE']._serialized_start=2141
-  _globals['_INITPRODUCERIDRESPONSE']._serialized_end=2210
-  _globals['_LOGSERVICE']._serialized_start=2479
-  _globals['_LOGSERVICE']._serialized_end=2940
+  _globals['_PRODUCERSEQUENCE']._serialized_start=248
+  _globals['_PRODUCERSEQUENCE']._serialized_end=334
+  _globals['_PARTITIONPRODUCE']._serialized_start=337
+  _globals['_PARTITIONPRODUCE']._serialized_end=487
+  _globals['_PRODUCEREQUEST']._serialized_start=489
+  _globals['_PRODUCEREQUEST']._serialized_end=603
+  _globals['_PARTITIONPRODUCED']._serialized_start=606
+  _globals['_PARTITIONPRODUCED']._serialized_end=766
+  _globals['_PRODUCERESPONSE']._serialized_start=768
+  _globals['_PRODUCERESPONSE']._serialized_end=834
+  _globals['_STREAMPRODUCEREQUEST']._serialized_start=836
+  _globals['_STREAMPRODUCEREQUEST']._serialized_end=925
+  _globals['_STREAMPRODUCERESPONSE']._serialized_start=927
+  _globals['_STREAMPRODUCERESPONSE']._serialized_end=1019
+  _globals['_FETCHPARTITION']._serialized_start=1022
+  _globals['_FETCHPARTITION']._serialized_end=1151
+  _globals['_FETCHREQUEST']._serialized_start=1154
+  _globals['_FETCHREQUEST']._serialized_end=1309
+  _globals['_PARTITIONFETCHED']._serialized_start=1312
+  _globals['_PARTITIONFETCHED']._serialized_end=1519
+  _globals['_FETCHRESPONSE']._serialized_start=1521
+  _globals['_FETCHRESPONSE']._serialized_end=1584
+  _globals['_STREAMFETCHREQUEST']._serialized_start=1587
+  _globals['_STREAMFETCHREQUEST']._serialized_end=1776
+  _globals['_STREAMFETCHRESPONSE']._serialized_start=1778
+  _globals['_STREAMFETCHRESPONSE']._serialized_end=1875
+  _globals['_OFFSETQUERY']._serialized_start=1877
+  _globals['_OFFSETQUERY']._serialized_end=1982
+  _globals['_OFFSETFOUND']._serialized_start=1985
+  _globals['_OFFSETFOUND']._serialized_end=2124
+  _globals['_LISTOFFSETSREQUEST']._serialized_start=2126
+  _globals['_LISTOFFSETSREQUEST']._serialized_end=2186
+  _globals['_LISTOFFSETSRESPONSE']._serialized_start=2188
+  _globals['_LISTOFFSETSRESPONSE']._serialized_end=2249
+  _globals['_INITPRODUCERIDREQUEST']._serialized_start=2251
+  _globals['_INITPRODUCERIDREQUEST']._serialized_end=2274
+  _globals['_INITPRODUCERIDRESPONSE']._serialized_start=2276
+  _globals['_INITPRODUCERIDRESPONSE']._serialized_end=2345
+  _globals['_LOGSERVICE']._serialized_start=2614
+  _globals['_LOGSERVICE']._serialized_end=3075
 # @@protoc_insertion_point(module_scope)

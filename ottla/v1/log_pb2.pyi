@@ -160,6 +160,35 @@ class Record(_message.Message):
 Global___Record: _TypeAlias = Record  # noqa: Y015
 
 @_typing.final
+class ProducerSequence(_message.Message):
+    """Which records of an idempotent producer these are: sent again, they are not appended again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCER_ID_FIELD_NUMBER: _builtins.int
+    PRODUCER_EPOCH_FIELD_NUMBER: _builtins.int
+    BASE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    producer_id: _builtins.int
+    """From InitProducerId."""
+    producer_epoch: _builtins.int
+    base_sequence: _builtins.int
+    """How many records this producer has sent to this partition before. Requests to one partition go in this order."""
+    def __init__(
+        self,
+        *,
+        producer_id: _builtins.int = ...,
+        producer_epoch: _builtins.int = ...,
+        base_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_sequence", b"base_sequence", "producer_epoch", b"producer_epoch", "producer_id", b"producer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProducerSequence: _TypeAlias = ProducerSequence  # noqa: Y015
+
+@_typing.final
 class PartitionProduce(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -167,6 +196,7 @@ class PartitionProduce(_message.Message):
     PARTITION_FIELD_NUMBER: _builtins.int
     BATCHES_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
     partition: _builtins.int
     batches: _builtins.bytes
@@ -175,6 +205,10 @@ class PartitionProduce(_message.Message):
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
         """... or plain records, which the broker packs into one batch without compression."""
 
+    @_builtins.property
+    def sequence(self) -> Global___ProducerSequence:
+        """Of plain records only; batches carry their own. Absent: a retry may double records."""
+
     def __init__(
         self,
         *,
@@ -182,10 +216,11 @@ class PartitionProduce(_message.Message):
         partition: _builtins.int = ...,
         batches: _builtins.bytes = ...,
         records: _abc.Iterable[Global___Record] | None = ...,
+        sequence: Global___ProducerSequence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "partition", b"partition", "records", b"records", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "partition", b"partition", "records", b"records", "sequence", b"sequence", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -336,7 +371,7 @@ class FetchPartition(_message.Message):
     partition: _builtins.int
     offset: _builtins.int
     leader_epoch: _builtins.int
-    """The leader epoch the client knows, -1 for none: a stale or future one is refused."""
+    """The leader epoch the client knows, absent for none: a stale or future one is refused."""
     max_bytes: _builtins.int
     """0: 1 MiB."""
     def __init__(

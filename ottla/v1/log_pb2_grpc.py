@@ -93,7 +93,8 @@ class LogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamFetch(self, request_iterator, context):
-        """A subscription to partitions led by this node; the server sends no more than the credit it was given.
+        """A subscription to partitions led by this node; the server sends no more than the credit it was given. Cancel the
+        call to leave. A client that has ended its side gives no more credit: the call ends when what it gave is used up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,9 @@ class LogServiceStub:
     Fetch: _grpc.UnaryUnaryMultiCallable[_log_pb2.FetchRequest, _log_pb2.FetchResponse]
     """One long-polling read."""
     StreamFetch: _grpc.StreamStreamMultiCallable[_log_pb2.StreamFetchRequest, _log_pb2.StreamFetchResponse]
-    """A subscription to partitions led by this node; the server sends no more than the credit it was given."""
+    """A subscription to partitions led by this node; the server sends no more than the credit it was given. Cancel the
+    call to leave. A client that has ended its side gives no more credit: the call ends when what it gave is used up.
+    """
     ListOffsets: _grpc.UnaryUnaryMultiCallable[_log_pb2.ListOffsetsRequest, _log_pb2.ListOffsetsResponse]
     """Offsets by position or by time, for partitions led by this node."""
     InitProducerId: _grpc.UnaryUnaryMultiCallable[_log_pb2.InitProducerIdRequest, _log_pb2.InitProducerIdResponse]
@@ -58,7 +60,9 @@ class LogServiceAsyncStub(LogServiceStub):
     Fetch: _aio.UnaryUnaryMultiCallable[_log_pb2.FetchRequest, _log_pb2.FetchResponse]  # type: ignore[assignment]
     """One long-polling read."""
     StreamFetch: _aio.StreamStreamMultiCallable[_log_pb2.StreamFetchRequest, _log_pb2.StreamFetchResponse]  # type: ignore[assignment]
-    """A subscription to partitions led by this node; the server sends no more than the credit it was given."""
+    """A subscription to partitions led by this node; the server sends no more than the credit it was given. Cancel the
+    call to leave. A client that has ended its side gives no more credit: the call ends when what it gave is used up.
+    """
     ListOffsets: _aio.UnaryUnaryMultiCallable[_log_pb2.ListOffsetsRequest, _log_pb2.ListOffsetsResponse]  # type: ignore[assignment]
     """Offsets by position or by time, for partitions led by this node."""
     InitProducerId: _aio.UnaryUnaryMultiCallable[_log_pb2.InitProducerIdRequest, _log_pb2.InitProducerIdResponse]  # type: ignore[assignment]
@@ -97,7 +101,9 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_log_pb2.StreamFetchRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_log_pb2.StreamFetchResponse], _abc.AsyncIterator[_log_pb2.StreamFetchResponse]]:
-        """A subscription to partitions led by this node; the server sends no more than the credit it was given."""
+        """A subscription to partitions led by this node; the server sends no more than the credit it was given. Cancel the
+        call to leave. A client that has ended its side gives no more credit: the call ends when what it gave is used up.
+        """
 
     @_abc_1.abstractmethod
     def ListOffsets(

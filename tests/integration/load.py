@@ -13,8 +13,10 @@ READ_S = 30.0
 class Load:
     """Numbered records to one partition; `acked` maps number to offset."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, *, rate: int = RATE) -> None:
+        """`rate`: records a second."""
         self._bootstrap = bootstrap
+        self._rate = rate
         self.topic = topic
         self.acked: dict[int, int] = {}
         self.sent = 0
@@ -46,7 +48,7 @@ class Load:
                 self._progress.set()
 
             tasks.create_task(note())
-            await asyncio.sleep(1 / RATE)
+            await asyncio.sleep(1 / self._rate)
 
     async def more_acks(self, count: int = 50, limit_s: float = 30.0) -> None:
         """Wait until so many more records are acknowledged."""

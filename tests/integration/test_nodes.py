@@ -17,11 +17,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from ottla import Admin, BrokerError, Producer
+from ottla import Admin, BrokerError, NoBrokerError, Producer
 from ottla.local import processes
 from ottla.local.cluster import LocalCluster
 from ottla.local.layout import LocalNode
 from ottla.local.ports import free_base_port
+from tests.integration.load import full_isr
 
 pytestmark = pytest.mark.integration
 
@@ -234,3 +235,46 @@ def test_a_broker_without_a_vote_joins_gets_one_and_gives_it_back(
         asyncio.run(run())
     finally:
         grown.kill(4)
+
+
+def test_a_voter_removed_while_it_was_down_comes_back_with_its_old_folder(
+    own_cluster: LocalCluster,
+) -> None:
+    """Nothing in its settings or its folder says that it has no vote any more: it asks, and catches up."""
+    cluster = own_cluster
+
+    async def voters(admin: Admin) -> set[int]:
+        return {each.node_id for each in (await admin.describe_quorum()).replicas if each.voter}
+
+    async def run() -> None:
+        async with Admin(cluster.bootstrap) as admin:
+            await admin.create_topic("kept", partitions=1, replication_factor=3)
+            leads = (await admin.describe_cluster()).controller_id
+            await asyncio.to_thread(cluster.kill, leads)
+            await admin.remove_voter(leads)
+            assert await voters(admin) == {1, 2, 3} - {leads}
+            term = (await admin.describe_quorum()).term
+            cluster.start(leads)
+            await cluster.wait_serving([leads])
+            await full_isr(admin, "kept")
+            assert await voters(admin) == {1, 2, 3} - {leads}, "back without a vote"
+            await admin.add_voter(leads)
+            assert await voters(admin) == {1, 2, 3}
+            assert (await admin.describe_quorum()).term == term, "the others were not disturbed"
+
+    asyncio.run(run())
+
+
+def test_without_a_majority_clients_are_told_what_is_missing(own_cluster: LocalCluster) -> None:
+    async def run() -> None:
+        async with Admin(own_cluster.bootstrap) as admin:
+            await admin.create_topic("t")
+        for node in (2, 3):
+            await asyncio.to_thread(own_cluster.kill, node)
+        with pytest.raises(NoBrokerError, match="there is no controller") as told:
+            async with Producer(own_cluster.bootstrap, max_block_s=3) as producer:
+                await producer.send("t", b"x")
+        assert "voters are nodes 1, 2 and 3, 2 of them must be up" in str(told.value)
+        assert "connection refused" in str(told.value)
+
+    asyncio.run(run())

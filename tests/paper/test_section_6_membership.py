@@ -194,3 +194,41 @@ def test_a_group_grows_from_one_to_five_and_shrinks_to_the_last_two() -> None:
         simulation.run(4000)
     assert simulation.wait_for_leader().membership.voters == {3, 4}
     simulation.converge()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_removed_server_with_its_old_log_disturbs_nobody_and_comes_back(seed: int) -> None:
+    """Thesis, 4.2.3: "removed servers can disrupt the cluster"; here one with entries that nobody else has, that led
+    when it lost touch and still believes to vote. It is let in as a learner, its tail is cut, then it votes again."""
+    simulation = Simulation(seed, voters=4)
+    removed = simulation.wait_for_leader().leader_id
+    assert removed is not None
+    simulation.do_strand_leaders(0)
+    simulation.do_crash(removed)
+    leader = simulation.wait_for_leader()
+    simulation.do_propose(3)
+    simulation.run(500)
+    simulation.do_change(2, removed)
+    simulation.run(500)
+    simulation.do_propose(3)
+    if seed % 2:
+        for node_id in range(4):
+            simulation.do_snapshot(node_id)
+    simulation.do_heal()
+    assert removed not in leader.membership.voters
+
+    term, elections = leader.term, simulation.seen["elections"]
+    simulation.do_restart(removed)
+    assert removed in simulation.node(removed).membership.voters, "it has not heard of it"
+    simulation.run(20 * ELECTION_TIMEOUT_MS)
+    assert (leader.role, leader.term) == (Role.LEADER, term), "it disturbed the others"
+
+    simulation.do_change(0, removed)
+    simulation.run(1000)
+    assert simulation.node(removed).membership.learners == {removed}
+    assert simulation.node(removed).commit_index == leader.commit_index
+    simulation.do_change(1, removed)
+    simulation.run(1000)
+    assert simulation.node(removed).membership.voters == {0, 1, 2, 3}
+    assert (simulation.leader().term, simulation.seen["elections"]) == (term, elections)
+    simulation.converge()

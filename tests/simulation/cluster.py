@@ -3,8 +3,8 @@
 import asyncio
 import errno
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from cluster.broker import Broker, Environment
 from cluster.config import NodeConfig
@@ -12,6 +12,8 @@ from cluster.endpoints import Endpoint
 from storage.disk import Buffer, Disk, DiskFile, DiskLock
 from tests.simulation.disk import SimDisk
 from tests.simulation.network import SimNetwork, SimPeerNetwork
+
+T = TypeVar("T")
 
 TOPIC = "t"
 LEAVE_S = 15.0
@@ -61,6 +63,9 @@ class MortalDisk:
 
     async def remove(self, path: str) -> None:
         await self._alive().remove(path)
+
+    async def work(self, job: Callable[[], T]) -> T:
+        return await self._alive().work(job)
 
     def lock(self, path: str) -> DiskLock:
         return _MortalLock(self, self._alive().lock(path))
@@ -178,14 +183,17 @@ class SimNode:
 class SimCluster:
     """Nodes 1 to n. All chance comes from one seed, split into streams by name."""
 
-    def __init__(self, seed: int, nodes: int = 3, **settings: Any) -> None:
+    def __init__(
+        self, seed: int, nodes: int = 3, *, lag_time_max_ms: int | None = None, **settings: Any
+    ) -> None:
         self.seed = seed
         self._settings = settings
         self._size = nodes
         self.rng = self.stream("world")
         self.network = SimNetwork(self.stream("network"))
         self.sync_seconds = self.rng.choice(SYNC_SECONDS)
-        self._static = {"replica.lag.time.max.ms": self.rng.choice(LAG_MAX_MS)}
+        drawn = int(self.rng.choice(LAG_MAX_MS))
+        self._static = {"replica.lag.time.max.ms": str(lag_time_max_ms or drawn)}
         self.nodes = [SimNode(self, node_id) for node_id in range(1, nodes + 1)]
 
     def stream(self, name: str) -> random.Random:

@@ -10,10 +10,13 @@ import asyncio
 import errno
 import random
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from storage.disk import Buffer, DiskFile, DiskLock
 from storage.errors import DataDirectoryError
 from tests.simulation.disk_nodes import FileNode, Folder, fresh_root
+
+T = TypeVar("T")
 
 
 class SimFile:
@@ -259,6 +262,10 @@ class SimDisk:
             folder.unlink(name)
         for ancestor, names in folder.path_marks():
             ancestor.saved(names)
+
+    async def work(self, job: Callable[[], T]) -> T:
+        """See Disk.work; here the loop waits, so that equal seeds make equal runs."""
+        return job()
 
     def lock(self, path: str) -> DiskLock:
         """See Disk.lock."""

@@ -14,7 +14,7 @@ from kraft.metadata.replies import ConfigsAltered
 from kraft.metadata.requests import AlterConfigs, ConfigChange
 from storage.errors import DiskFullError, OttlaError
 from storage.records import BatchBuilder
-from tests.simulation.cluster import TOPIC, SimCluster, until
+from tests.simulation.cluster import TOPIC, SimCluster, SimNode, until
 from tests.simulation.faults import CONTROLLER, LEADER, Fault, leader_id
 from tests.simulation.loop import simulate
 from tests.simulation.scenario import run_scenario
@@ -80,6 +80,13 @@ SCHEDULES = {
         Fault(0.5, "full_disk", LEADER),
         Fault(3.0, "room"),
     ],
+    "a follower's disk is full, then the leader dies (S7)": [
+        Fault(0.5, "full_disk", 1),
+        Fault(0.6, "full_disk", 2),
+        Fault(1.5, "power", LEADER),
+        Fault(2.5, "restart"),
+        Fault(3.0, "room"),
+    ],
     "all disks are full (S7)": [
         *(Fault(0.5, "full_disk", node) for node in (1, 2, 3)),
         Fault(3.0, "room"),
@@ -117,9 +124,14 @@ async def produce(broker: Broker, acks: int, timeout_s: float) -> None:
         raise results[0].error
 
 
-async def start(seed: int, nodes: int = 3) -> SimCluster:
+def fill(node: SimNode) -> None:
+    """Its disk has no room left but for the metadata."""
+    node.disk.capacity = node.disk.used_bytes() + RESERVE_BYTES - 1
+
+
+async def start(seed: int, nodes: int = 3, **settings: int) -> SimCluster:
     """A cluster with one partition, led by somebody, all in sync."""
-    cluster = SimCluster(seed, nodes)
+    cluster = SimCluster(seed, nodes, **settings)
     cluster.start()
     await create_topic(cluster, cluster.stream("admin"), 1, min_isr=min(2, nodes))
 
@@ -224,6 +236,42 @@ def test_a_leader_with_a_full_disk_refuses_reads_on_and_recovers() -> None:
         await _retain(cluster, 7_200_000)
         node.disk.capacity = None
         await asyncio.sleep(1.0)
+        await produce(broker, ACKS_ALL, 1.0)
+        await cluster.stop()
+
+    simulate(run())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_follower_with_a_full_disk_holds_nobody_up_and_comes_back(seed: int) -> None:
+    """S7: it leaves the ISR at its own word, long before `replica.lag.time.max.ms`; not when it is needed for it."""
+
+    async def run() -> None:
+        cluster = await start(seed, lag_time_max_ms=60_000)
+        leads = leader_id(cluster)
+        assert leads is not None
+        broker = cluster.node(leads).broker
+        assert broker is not None
+        (partition,) = broker.replicas.led()
+        followers = [node for node in cluster.nodes if node.node_id != leads]
+        fill(followers[0])
+        await asyncio.sleep(1.0)
+        await produce(broker, ACKS_ALL, 1.0)
+        await until(lambda: len(partition.leader().isr) == 2, 1.0, "a smaller ISR")
+        for _ in range(50):
+            await produce(broker, ACKS_ALL, 0.5)
+            await asyncio.sleep(0.1)
+            assert followers[0].node_id not in partition.leader().isr, "back, and still full"
+
+        fill(followers[1])
+        await asyncio.sleep(1.0)
+        with pytest.raises(OttlaError) as refusal:
+            await produce(broker, ACKS_ALL, 3.0)
+        assert refusal.value.retriable
+        assert len(partition.leader().isr) == 2, "min.insync.replicas"
+        for node in followers:
+            node.disk.capacity = None
+        await until(lambda: len(partition.leader().isr) == 3, 10.0, "a full ISR")
         await produce(broker, ACKS_ALL, 1.0)
         await cluster.stop()
 

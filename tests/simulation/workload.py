@@ -20,6 +20,7 @@ from storage.record_stream import decode_batches
 from storage.records import BatchBuilder
 from tests.simulation.cluster import TOPIC, SimCluster
 
+CREATE_LIMIT_S = 300.0
 T = TypeVar("T")
 CALL_S = 2.0
 
@@ -85,7 +86,10 @@ async def create_topic(
         replication_factor=len(cluster.nodes),
         configs={"min.insync.replicas": str(min_isr)},
     )
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + CREATE_LIMIT_S
     while True:
+        assert loop.time() < until_s, "no topic could be made: does any node live?"
         for broker in cluster.brokers():
             try:
                 reply = await call(

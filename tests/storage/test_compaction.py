@@ -209,8 +209,28 @@ def test_compaction_waits_for_enough_that_is_new(
     ratio: float, dirty_from: int, watermark: int, expected: int
 ) -> None:
     config = LogConfig(cleanup_policy="compact", min_cleanable_dirty_ratio=ratio)
-    facts = [DirtyFacts(10 * n + 10, 100, 0) for n in range(4)]
+    facts = [DirtyFacts(10 * n + 10, 100, 0, 0) for n in range(4)]
     found = worth_compacting(
         facts, config, first_dirty_offset=dirty_from, high_watermark=watermark, now_ms=0
     )
     assert found == expected
+
+
+@pytest.mark.parametrize(("age_ms", "expected"), [(999, 0), (1000, 4)])
+def test_what_is_too_old_is_compacted_whatever_its_part(age_ms: int, expected: int) -> None:
+    config = LogConfig(cleanup_policy="compact", max_compaction_lag_ms=1000)
+    facts = [DirtyFacts(10 * n + 10, 100, NOW_MS, NOW_MS + 5) for n in range(4)]
+    found = worth_compacting(
+        facts, config, first_dirty_offset=30, high_watermark=40, now_ms=NOW_MS + age_ms
+    )
+    assert found == expected
+
+
+def test_the_active_segment_is_closed_for_what_is_too_old_in_it() -> None:
+    log = new_log(SimDisk(random.Random(0)))
+    log.reconfigure(LogConfig(cleanup_policy="compact", max_compaction_lag_ms=1000))
+    log.append_as_leader(batch(b"v", key=b"k"), 0, NOW_MS)
+    log.roll_if_due(NOW_MS + 999)
+    assert len(log.segments) == 1
+    log.roll_if_due(NOW_MS + 1000)
+    assert len(log.segments) == 2

@@ -18,7 +18,7 @@ from storage.leader_epochs import EpochEnd
 from storage.log_config import LogConfig
 from storage.partition_log import PartitionLog
 from storage.record_batch import HEADER_BYTES, iter_headers, parse_header
-from storage.records import decode_batch
+from storage.records import BatchBuilder, decode_batch
 from tests.simulation.disk import SimDisk
 from tests.storage.batches import NOW_MS, batch, batches_of, flush, run, values_of
 
@@ -177,12 +177,12 @@ def test_records_are_found_by_time(log: PartitionLog) -> None:
     fill(log, 30, epoch=2)
     for number in range(30):
         for delta in (0, 1):
-            found = log.offset_for_timestamp(NOW_MS + number * 10 + delta, end_offset=60)
+            found = run(log.offset_for_timestamp(NOW_MS + number * 10 + delta, end_offset=60))
             assert found == (number * 2 + delta, NOW_MS + number * 10 + delta, 2)
-    assert log.offset_for_timestamp(NOW_MS + 10_000, end_offset=60) is None
-    assert log.offset_for_timestamp(NOW_MS + 290, end_offset=58) is None
+    assert run(log.offset_for_timestamp(NOW_MS + 10_000, end_offset=60)) is None
+    assert run(log.offset_for_timestamp(NOW_MS + 290, end_offset=58)) is None
     log.advance_log_start(11)
-    assert log.offset_for_timestamp(0, end_offset=60) == (11, NOW_MS + 51, 2)
+    assert run(log.offset_for_timestamp(0, end_offset=60)) == (11, NOW_MS + 51, 2)
 
 
 def test_times_out_of_order_are_found_all_the_same(log: PartitionLog) -> None:
@@ -192,13 +192,13 @@ def test_times_out_of_order_are_found_all_the_same(log: PartitionLog) -> None:
     for asked in range(0, 1001, 7):
         for end in (60, 31, 1):
             expected = next((o for o, s in enumerate(stamps[:end]) if s >= asked), None)
-            found = log.offset_for_timestamp(asked, end_offset=end)
+            found = run(log.offset_for_timestamp(asked, end_offset=end))
             assert (found.offset if found else None) == expected
     for end in range(1, 61):
-        best = log.max_timestamp(end_offset=end)
+        best = run(log.max_timestamp(end_offset=end))
         assert best is not None
         assert best[:2] == (stamps.index(max(stamps[:end])), max(stamps[:end]))
-    assert log.max_timestamp(end_offset=0) is None
+    assert run(log.max_timestamp(end_offset=0)) is None
 
 
 def test_log_append_time_stamps_and_says_so(disk: SimDisk) -> None:
@@ -251,7 +251,7 @@ def test_indexes_let_go_come_back(log: PartitionLog) -> None:
     run(log.checkpoint())
     assert any(segment._index is None for segment in log.segments)
     assert len(values_of(log)) == 80
-    assert log.offset_for_timestamp(NOW_MS + 100, end_offset=80) is not None
+    assert run(log.offset_for_timestamp(NOW_MS + 100, end_offset=80)) is not None
 
 
 def test_flush_os_acknowledges_at_once_and_still_knows_what_is_synced(disk: SimDisk) -> None:
@@ -277,3 +277,25 @@ def test_nonsense_in_the_config_names_the_setting() -> None:
     with pytest.raises(ValueError, match="min_cleanable_dirty_ratio"):
         LogConfig(min_cleanable_dirty_ratio=2)
     assert LogConfig().max_message_bytes > HEADER_BYTES
+
+
+def test_how_far_in_the_past_a_timestamp_may_lie_holds_for_every_record(log: PartitionLog) -> None:
+    log.reconfigure(LogConfig(message_timestamp_before_max_ms=1000))
+    log.append_as_leader(batch(b"a", b"b", timestamp_ms=NOW_MS - 1000), 0, NOW_MS)
+    newest_first = BatchBuilder()
+    newest_first.append(NOW_MS, None, b"new")
+    newest_first.append(NOW_MS - 1001, None, b"old")
+    with pytest.raises(InvalidTimestampError, match=r"1001 ms in the past.*before\.max\.ms=1000"):
+        log.append_as_leader(newest_first.build(compression=Compression.LZ4), 0, NOW_MS)
+    log.reconfigure(
+        LogConfig(message_timestamp_before_max_ms=1000, message_timestamp_type="LogAppendTime")
+    )
+    log.append_as_leader(batch(b"c", timestamp_ms=0), 0, NOW_MS)
+
+
+def test_a_full_index_begins_a_new_segment(disk: SimDisk) -> None:
+    config = LogConfig(index_interval_bytes=0, segment_index_bytes=32)
+    log = PartitionLog.create(disk, "t-0", config)
+    fill(log, 20)
+    assert [len(segment.index) for segment in log.segments] == [4, 4, 4, 4]
+    assert len(values_of(log)) == 40

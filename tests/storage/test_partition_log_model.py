@@ -20,6 +20,7 @@ from storage.log_replay import replay
 from storage.partition_log import PartitionLog
 from storage.producer_state import ProducerStates
 from storage.record_batch import parse_header
+from storage.steps import at_once
 from tests.simulation.disk import SimDisk
 from tests.storage.batches import NOW_MS, batch, batches_of, epochs_in
 
@@ -245,7 +246,7 @@ class LogMachine(RuleBasedStateMachine):
         """G4: rebuild == live, as long as the whole log is there."""
         if self.log.segments[0].base_offset == 0 and self.log_start == 0:
             rebuilt = ProducerStates()
-            replay(self.log.segments, 0, self.end, rebuilt, None, NOW_MS)
+            at_once(replay(self.log.segments, 0, self.end, rebuilt, None, NOW_MS))
             assert rebuilt.view() == self.log.producers.view()
 
     def teardown(self) -> None:

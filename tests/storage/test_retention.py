@@ -10,7 +10,7 @@ from storage.log_config import LogConfig
 from storage.partition_log import PartitionLog
 from storage.retention import SegmentFacts, expired
 from tests.simulation.disk import SimDisk
-from tests.storage.batches import NOW_MS, batch, run, values_of
+from tests.storage.batches import NOW_MS, batch, flush, run, values_of
 
 SEGMENTS = [SegmentFacts(n * 10, n * 10 + 10, 100, n * 1000) for n in range(5)]
 
@@ -90,3 +90,26 @@ def test_deleted_segments_leave_no_file_and_the_new_start_is_durable_first() -> 
         again = PartitionLog.open(disk, "t-0", config, clean=False, now_ms=NOW_MS)
         assert again.log_start_offset in (0, 5)
         assert values_of(again) == [b"%d" % n for n in range(again.log_start_offset, 6)]
+
+
+def test_a_record_written_after_a_long_silence_is_not_as_old_as_the_checkpoint_before_it() -> None:
+    """The process dies right after it: the next one knows only when the checkpoint was written."""
+    disk = SimDisk(random.Random(1))
+    config = LogConfig(retention_ms=1000)
+    log = PartitionLog.create(disk, "t-0", config, now_ms=NOW_MS)
+    log.append_as_leader(batch(b"old"), 0, NOW_MS)
+    run(log.checkpoint())
+    later_ms = NOW_MS + 100_000
+    log.append_as_leader(batch(b"new", timestamp_ms=later_ms), 0, later_ms)
+    disk.kill()
+    again = PartitionLog.open(disk, "t-0", config, clean=False, now_ms=later_ms)
+    run(flush(again))
+    again.roll_if_due(later_ms)
+    assert again.expired_segments(later_ms, again.log_end_offset) == []
+
+
+def test_a_log_begun_anew_before_its_first_record_is_not_as_old_as_the_epoch() -> None:
+    disk = SimDisk(random.Random(1))
+    log = PartitionLog.create(disk, "t-0", LogConfig(), now_ms=NOW_MS)
+    log.truncate_fully_and_start_at(7)
+    assert (log.active.created_ms, log.active.last_append_ms) == (NOW_MS, NOW_MS)

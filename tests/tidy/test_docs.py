@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from docs.generate import TARGET, WITHOUT_EFFECT, document
-from kraft.metadata.config_definitions import BROKER_KEYS, TOPIC_KEYS
+from docs.generate import TARGET, document
 from ottla.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -22,10 +21,6 @@ COMMAND = re.compile(r"(?:^|[\s$|;(])ottla ((?:[a-z]|--?[a-z]).*)")
 
 def test_the_configuration_page_is_up_to_date() -> None:
     assert TARGET.read_text(encoding="utf-8") == document(), "run `make docs`"
-
-
-def test_only_known_keys_are_said_to_have_no_effect() -> None:
-    assert {*TOPIC_KEYS, *BROKER_KEYS} >= WITHOUT_EFFECT
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,3 +98,13 @@ def test_no_path_of_a_machine_is_committed(forbidden: str) -> None:
         if path != Path(__file__) and forbidden.encode() in path.read_bytes()
     ]
     assert found == []
+
+
+def test_the_image_has_every_package() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = settings["tool"]["setuptools"]["packages"]["find"]["include"]
+    copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    wanted = {each.rstrip("*") for each in packages}
+    assert set(copied) == wanted
+    let_in = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {each.strip("!/") for each in let_in if each.startswith("!")} >= wanted

@@ -50,8 +50,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
     """Holds no buffer and no queue while it is idle."""
 
     __slots__ = (
-        "_busy", "_door", "_frames", "_inbox", "_paused", "_pumping", "_slots", "_transport", "_write_paused",
-        "active_s", "client_id", "host",
+        "_busy", "_door", "_frames", "_held", "_inbox", "_paused", "_pumping", "_slots", "_starved",
+        "_transport", "_write_paused", "active_s", "client_id", "host",
     )  # fmt: skip
 
     def __init__(self, door: "KafkaDoor") -> None:
@@ -61,6 +61,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._inbox: deque[memoryview] | None = None
         self._slots: deque[Slot] | None = None
         self._busy = self._paused = self._pumping = self._write_paused = False
+        self._held = self._starved = False
         self.active_s = 0.0
         self.host = ""
         self.client_id = ""
@@ -101,12 +102,22 @@ class KafkaConnection(asyncio.BufferedProtocol):
         except WireError as error:
             self.refuse(str(error))
             return
+        held_bytes = self._frames.held_bytes
+        if held_bytes or self._held:
+            self._held = bool(held_bytes)
+            self._starved = not self._door.budget.update(self, held_bytes)
         if not frames:
+            self._throttle()
             return
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.extend(frames)
         self._pump()
+
+    def go_on(self) -> None:
+        """There is room for what this connection receives."""
+        self._starved = False
+        self._throttle()
 
     def eof_received(self) -> bool:
         """The client says no more: there is nobody to answer."""
@@ -162,7 +173,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
                 self._send()
         finally:
             self._pumping = False
-        self._throttle(bool(self._inbox))
+        self._throttle()
         if not self._inbox:
             self._inbox = None
 
@@ -180,7 +191,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
         in_flight = len(self._slots) if self._slots else 0
         return not self._busy and not self._write_paused and in_flight < MAX_IN_FLIGHT
 
-    def _throttle(self, behind: bool) -> None:
+    def _throttle(self) -> None:
+        behind = bool(self._inbox) or self._starved
         if behind == self._paused or self._transport is None or self._transport.is_closing():
             return
         self._paused = behind

@@ -58,19 +58,13 @@ class KafkaOffsets:
         self, client: Client, request: ListOffsetsRequest
     ) -> ListOffsetsResponse:
         """By position or by time."""
-        return ListOffsetsResponse(
-            topics=tuple(
-                ListOffsetsTopicResponse(
-                    name=topic.name,
-                    partitions=tuple(
-                        self._find(client, topic.name, each) for each in topic.partitions
-                    ),
-                )
-                for topic in request.topics
-            )
-        )
+        topics = []
+        for topic in request.topics:
+            found = [await self._find(client, topic.name, each) for each in topic.partitions]
+            topics.append(ListOffsetsTopicResponse(name=topic.name, partitions=tuple(found)))
+        return ListOffsetsResponse(topics=tuple(topics))
 
-    def _find(
+    async def _find(
         self, client: Client, topic: str, wanted: ListOffsetsPartition
     ) -> ListOffsetsPartitionResponse:
         index = wanted.partition_index
@@ -81,7 +75,7 @@ class KafkaOffsets:
         if wanted.timestamp == NEVER_TIERED:
             return ListOffsetsPartitionResponse(partition_index=index)
         spec = _SPECS.get(wanted.timestamp, OffsetSpec.TIMESTAMP)
-        found = self._offsets.find(topic, index, spec, wanted.timestamp)
+        found = await self._offsets.find(topic, index, spec, wanted.timestamp)
         if found.error is not None:
             code = found.error.code
             if (

@@ -28,7 +28,7 @@ class KafkaProducers:
                 producer_id=request.producer_id, producer_epoch=request.producer_epoch + 1
             )
         try:
-            producer_id = await self._ids.next()
+            producer_id = await self._ids.next(None)
         except OttlaError as error:
             return InitProducerIdResponse(error_code=error.code, producer_epoch=-1)
         return InitProducerIdResponse(producer_id=producer_id)

@@ -3,11 +3,13 @@
 import asyncio
 import socket
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
+from cluster.config import NodeConfig
 from cluster.endpoints import Endpoint
+from cluster.listeners.kafka.budget import ReceiveBudget
 from cluster.listeners.kafka.connection import KafkaConnection
 from cluster.listeners.kafka.dispatcher import Dispatcher
 from cluster.ports import ListenerError
@@ -20,21 +22,25 @@ IDLE_CHECK_S = 30.0
 DRAIN_S = 1.0
 
 
-class KafkaLimits:
-    """What one node takes; Kafka's keys. 0 for no limit of a count."""
+class KafkaLimits(NamedTuple):
+    """What one listener takes; defaults as in NodeConfig. Sizes in bytes."""
 
-    def __init__(
-        self,
-        *,
-        max_request_bytes: int = 100 << 20,
-        max_connections: int = 0,
-        max_connections_per_ip: int = 0,
-        idle_ms: int = 600_000,
-    ) -> None:
-        self.max_request_bytes = max_request_bytes
-        self.max_connections = max_connections
-        self.max_connections_per_ip = max_connections_per_ip
-        self.idle_s = idle_ms / 1000
+    max_request_bytes: int = 100 << 20
+    max_queued_bytes: int = 256 << 20
+    max_connections: int = 2**31 - 1
+    max_connections_per_ip: int = 2**31 - 1
+    idle_ms: int = 600_000
+
+    @classmethod
+    def of(cls, config: NodeConfig) -> "KafkaLimits":
+        """As a node was told."""
+        return cls(
+            config.socket_request_max_bytes,
+            config.queued_max_request_bytes,
+            config.max_connections,
+            config.max_connections_per_ip,
+            config.connections_max_idle_ms,
+        )
 
 
 class KafkaDoor:
@@ -52,6 +58,7 @@ class KafkaDoor:
         self._connections: dict[KafkaConnection, None] = {}
         self._by_host: dict[str, int] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self.budget = ReceiveBudget(limits.max_queued_bytes)
         self._closing = False
         self._closed = asyncio.Event()
 
@@ -93,14 +100,15 @@ class KafkaDoor:
         limits = self._limits
         if self._closing:
             return "this node is stopping"
-        if 0 < limits.max_connections < len(self._connections):
+        if len(self._connections) > limits.max_connections:
             return f"max.connections is {limits.max_connections}"
-        if 0 < limits.max_connections_per_ip < count:
+        if count > limits.max_connections_per_ip:
             return f"max.connections.per.ip is {limits.max_connections_per_ip}"
         return None
 
     def left(self, connection: KafkaConnection) -> None:
         """A connection is gone."""
+        self.budget.update(connection, 0)
         if self._connections.pop(connection, self) is self:
             return
         left = self._by_host[connection.host] = self._by_host[connection.host] - 1
@@ -124,8 +132,8 @@ class KafkaDoor:
 
     async def _close_idle(self) -> None:
         while True:
-            await asyncio.sleep(min(IDLE_CHECK_S, self._limits.idle_s / 2))
-            before_s = self.now_s() - self._limits.idle_s
+            await asyncio.sleep(min(IDLE_CHECK_S, self._limits.idle_ms / 2000))
+            before_s = self.now_s() - self._limits.idle_ms / 1000
             for connection in tuple(self._connections):
                 if connection.active_s < before_s and not connection.working:
                     log.debug("closing an idle connection", peer=connection.host)

@@ -36,6 +36,7 @@ class World:
             lambda node_id: Peer(node_id, f"node{node_id}:9190"),
             lambda _: self._answer(),
             self._applied,
+            lambda: "no leader is known",
         )
 
     async def _answer(self) -> Answer:

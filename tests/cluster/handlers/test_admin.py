@@ -45,8 +45,8 @@ def test_producer_ids_are_given_once_whoever_asks_at_the_same_time() -> None:
     async def run() -> None:
         controller = Controller()
         ids = ProducerIds(1, controller, lambda: 5)  # type: ignore[arg-type]
-        given = await asyncio.gather(*(ids.next() for _ in range(4)))
-        given += [await ids.next() for _ in range(20)]
+        given = await asyncio.gather(*(ids.next(None) for _ in range(4)))
+        given += [await ids.next(None) for _ in range(20)]
         assert len(set(given)) == len(given)
         assert max(given) < controller.blocks * COUNT
 

@@ -17,7 +17,7 @@ from storage.errors import OffsetOutOfRangeError
 from storage.log_config import LogConfig
 from tests.cluster.replication.replicas import append, lead, replica
 from tests.simulation.loop import simulate
-from tests.storage.batches import NOW_MS, batch
+from tests.storage.batches import NOW_MS, batch, run
 
 
 def leading(index: int = 0, *sizes: int) -> Partition:
@@ -144,12 +144,12 @@ def test_no_offset_beyond_the_high_watermark_is_told() -> None:
         batch(b"b", timestamp_ms=NOW_MS + 5), acks_all=False, now_wall_ms=NOW_MS, now_ms=0
     )
     offsets = OffsetsHandler(lookup(partition))
-    assert offsets.find("t", 0, OffsetSpec.LATEST, -1).offset == 1
-    assert offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS + 1).offset == -1
-    assert offsets.find("t", 0, OffsetSpec.MAX_TIMESTAMP, -1).timestamp_ms == NOW_MS
+    assert run(offsets.find("t", 0, OffsetSpec.LATEST, -1)).offset == 1
+    assert run(offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS + 1)).offset == -1
+    assert run(offsets.find("t", 0, OffsetSpec.MAX_TIMESTAMP, -1)).timestamp_ms == NOW_MS
     partition.become_follower(2, 2)
     for spec in OffsetSpec:
-        assert isinstance(offsets.find("t", 0, spec, NOW_MS).error, NotLeaderError)
+        assert isinstance(run(offsets.find("t", 0, spec, NOW_MS)).error, NotLeaderError)
 
 
 def test_only_the_leader_serves_consumers() -> None:
@@ -163,13 +163,13 @@ def test_only_the_leader_serves_consumers() -> None:
 def test_offsets_by_name_and_by_time() -> None:
     partition = leading(0, 10, 10)
     offsets = OffsetsHandler(lookup(partition))
-    assert offsets.find("t", 0, OffsetSpec.EARLIEST, -1).offset == 0
-    assert offsets.find("t", 0, OffsetSpec.LATEST, -1).offset == 2
-    assert offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS).offset == 0
-    assert offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS + 1).offset == -1
-    assert offsets.find("t", 0, OffsetSpec.MAX_TIMESTAMP, -1).timestamp_ms == NOW_MS
+    assert run(offsets.find("t", 0, OffsetSpec.EARLIEST, -1)).offset == 0
+    assert run(offsets.find("t", 0, OffsetSpec.LATEST, -1)).offset == 2
+    assert run(offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS)).offset == 0
+    assert run(offsets.find("t", 0, OffsetSpec.TIMESTAMP, NOW_MS + 1)).offset == -1
+    assert run(offsets.find("t", 0, OffsetSpec.MAX_TIMESTAMP, -1)).timestamp_ms == NOW_MS
     assert isinstance(
-        offsets.find("t", 5, OffsetSpec.LATEST, -1).error, UnknownTopicOrPartitionError
+        run(offsets.find("t", 5, OffsetSpec.LATEST, -1)).error, UnknownTopicOrPartitionError
     )
 
 
@@ -180,10 +180,10 @@ def test_a_new_leader_does_not_guess_what_is_the_latest_offset() -> None:
     append(partition, b"a", b"b")
     lead(partition, 3)
     offsets = OffsetsHandler(lookup(partition))
-    error = offsets.find("t", 0, OffsetSpec.LATEST, -1).error
+    error = run(offsets.find("t", 0, OffsetSpec.LATEST, -1)).error
     assert isinstance(error, OffsetNotAvailableError)
     assert error.retriable
-    assert offsets.find("t", 0, OffsetSpec.EARLIEST, -1).offset == 0
+    assert run(offsets.find("t", 0, OffsetSpec.EARLIEST, -1)).offset == 0
     state = partition.leader()
     state.follower_acked(2, 2, log_end_offset=2, broker_epoch=1, now_ms=0)
-    assert offsets.find("t", 0, OffsetSpec.LATEST, -1).offset == 2
+    assert run(offsets.find("t", 0, OffsetSpec.LATEST, -1)).offset == 2

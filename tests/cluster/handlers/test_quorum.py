@@ -35,7 +35,7 @@ LEADING = RaftStatus(
     members=MEMBERS,
     transfer_target=None,
     followers=tuple(
-        FollowerStatus(node_id, match, ReplicationState.REPLICATE, 0)
+        FollowerStatus(node_id, match, ReplicationState.REPLICATE, last_contact_ms=1)
         for node_id, match in MATCH.items()
     ),
 )
@@ -54,6 +54,7 @@ class Node:
             self,
             self,  # type: ignore[arg-type]
             lambda node_id: Peer(node_id, f"node{node_id}:9190"),
+            lambda: "nobody leads",
             lambda: 0,
         )
 

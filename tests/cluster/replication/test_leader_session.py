@@ -36,7 +36,7 @@ def test_whoever_catches_up_is_told_of() -> None:
         lead(leader, 1)
         told: list[Partition] = []
         there, here = pipes()
-        session = LeaderSession(there, lambda _: leader, told.append, lambda: 0)
+        session = LeaderSession(there, lambda _: leader, told.append, _nothing, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         await here.send(encode(FollowerFrame([subscription(1)], broker_epoch=20)))
         await until(lambda: told == [leader], 1.0, "the word")
@@ -55,7 +55,7 @@ def test_a_follower_that_does_not_acknowledge_is_sent_no_more_than_the_window() 
         for _ in range(40):
             append(leader, b"x" * 200_000)
         there, here = pipes()
-        session = LeaderSession(there, lambda _: leader, lambda _: None, lambda: 0)
+        session = LeaderSession(there, lambda _: leader, lambda _: None, _nothing, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         await here.send(encode(FollowerFrame(broker_epoch=20)))
         await here.send(encode(FollowerFrame([subscription(1)])))
@@ -91,7 +91,7 @@ def test_a_subscription_must_fit_to_the_leaders_epoch_and_log(
         lead(leader, 1)
         there, here = pipes()
         known = {leader.identity: leader}
-        session = LeaderSession(there, known.get, lambda _: None, lambda: 0)
+        session = LeaderSession(there, known.get, lambda _: None, _nothing, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         await here.send(encode(FollowerFrame([request_], broker_epoch=20)))
         news = decode_leader_frame(await here.receive())
@@ -108,7 +108,7 @@ async def _subscribed(work: "Callable[[LeaderState, Partition, Pipe], object]") 
     state = lead(leader, 1, min_isr=1)
     append(leader, b"a")
     there, here = pipes()
-    session = LeaderSession(there, lambda _: leader, lambda _: None, lambda: 0)
+    session = LeaderSession(there, lambda _: leader, lambda _: None, _nothing, lambda: 0)
     serving = asyncio.get_running_loop().create_task(session.run())
     await here.send(encode(FollowerFrame([subscription(1)], broker_epoch=20)))
     await here.receive()
@@ -166,7 +166,7 @@ def test_a_new_epoch_ends_the_subscriptions_of_the_last() -> None:
 def test_garbage_ends_the_leaders_session_and_nothing_else(garbage: bytes) -> None:
     async def run() -> None:
         there, here = pipes()
-        session = LeaderSession(there, lambda _: None, lambda _: None, lambda: 0)
+        session = LeaderSession(there, lambda _: None, lambda _: None, _nothing, lambda: 0)
         await here.send(garbage)
         with pytest.raises(msgspec.MsgspecError):
             await session.run()
@@ -179,7 +179,7 @@ def test_a_leader_that_is_none_any_more_says_so() -> None:
         leader = replica(1)
         lead(leader, 1)
         there, here = pipes()
-        session = LeaderSession(there, lambda _: leader, lambda _: None, lambda: 0)
+        session = LeaderSession(there, lambda _: leader, lambda _: None, _nothing, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         await here.send(encode(FollowerFrame([subscription(1)], broker_epoch=20)))
         decode_leader_frame(await here.receive())
@@ -191,3 +191,7 @@ def test_a_leader_that_is_none_any_more_says_so() -> None:
             await serving
 
     simulate(run())
+
+
+def _nothing(_: Partition) -> None:
+    return

@@ -46,6 +46,24 @@ def test_the_high_watermark_is_the_smallest_durable_end_of_the_isr() -> None:
     assert state.high_watermark == 5
 
 
+def test_a_member_without_room_leaves_at_once_as_long_as_enough_are_left() -> None:
+    state = leader(min_isr=2)
+    assert state.without_room(frozenset()) == frozenset()
+    state.follower_has_room(2, room=False)
+    state.follower_has_room(3, room=False)
+    state.follower_has_room(9, room=False)
+    assert state.without_room(frozenset()) == {2}, "one can be spared, not both"
+    assert state.without_room(frozenset({3})) == frozenset(), "when 3 leaves anyhow, none"
+    assert state.propose_leave(frozenset({2})) == {1: -1, 3: -1}
+    assert state.without_room(frozenset()) == frozenset(), "one change at a time"
+    state.metadata_changed(partition_epoch=8, replicas=(1, 2, 3), isr=(1, 3), now_ms=0)
+    assert state.without_room(frozenset()) == frozenset()
+    ack(state, 2, 0)
+    assert state.may_join(anyone) is None, "not before it has room"
+    state.follower_has_room(2, room=True)
+    assert state.may_join(anyone) == 2
+
+
 def test_bytes_that_the_leader_has_not_synced_do_not_count() -> None:
     """S5."""
     state = leader()

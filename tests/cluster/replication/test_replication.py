@@ -10,7 +10,7 @@ from cluster.replication import frames
 from cluster.replication.disk_guard import DiskGuard
 from cluster.replication.leader_session import LeaderSession
 from cluster.replication.partition import Partition
-from cluster.replication.replica_fetcher import ReplicaFetcher
+from cluster.replication.replica_fetcher import ReplicaFetcher, _common_end
 from tests.cluster.replication.replicas import (
     Pipe,
     append,
@@ -25,11 +25,16 @@ from tests.simulation.loop import simulate
 from tests.storage.batches import NOW_MS, batches_of
 
 
+def _nothing(_: Partition) -> None:
+    pass
+
+
 class Pair:
     """A leader (node 1) and a follower (node 2) with the same partitions, joined by a stream."""
 
     def __init__(self, leaders: list[Partition], followers: list[Partition]) -> None:
         self.leaders, self.followers = leaders, followers
+        self.stuck: list[Partition] = []
         self.streams = 0
         self.broker_epoch = 20
         self.pipes: tuple[Pipe, Pipe] | None = None
@@ -52,7 +57,7 @@ class Pair:
         self.streams += 1
         self.pipes = there, here = pipes()
         found = {each.identity: each for each in self.leaders}
-        session = LeaderSession(there, found.get, lambda _: None, lambda: 0)
+        session = LeaderSession(there, found.get, _nothing, self.stuck.append, lambda: 0)
         serving = asyncio.get_running_loop().create_task(session.run())
         try:
             yield here
@@ -156,9 +161,7 @@ def test_not_a_record_more_than_needed_is_cut() -> None:
         append(follower, value)
     follower.become_follower(1, 2)
     assert follower.high_watermark == 0
-    pair = Pair([], [])
-    pair.fetcher._truncate(follower, 1, 2)
-    assert follower.log.log_end_offset == 2
+    assert _common_end(follower, 1, 2) == 2
 
 
 def test_of_an_epoch_that_only_the_leader_knows_nothing_is_kept() -> None:
@@ -168,9 +171,7 @@ def test_of_an_epoch_that_only_the_leader_knows_nothing_is_kept() -> None:
         lead(follower, epoch, node_id=2)
         append(follower, value)
     follower.become_follower(1, 3)
-    pair = Pair([], [])
-    pair.fetcher._truncate(follower, 1, 2)
-    assert follower.log.log_end_offset == 1
+    assert _common_end(follower, 1, 2) == 1
 
 
 def test_logs_that_parted_twice_find_their_common_part() -> None:
@@ -258,6 +259,34 @@ def test_a_frame_that_could_not_be_appended_leaves_no_hole() -> None:
             assert follower.offline is None
             await pair.equal()
             assert follower.log.log_end_offset == 3
+
+        await pair.run(work)
+
+    simulate(run())
+
+
+def test_a_follower_with_a_full_disk_says_so_and_comes_back_only_when_there_is_room() -> None:
+    """S7: the leader need not wait for `replica.lag.time.max.ms` to know."""
+
+    async def run() -> None:
+        full = DiskGuard(disk())
+        pair = Pair([replica(1)], [replica(2, guard=full)])
+        leader = pair.leaders[0]
+        state = lead(leader, 1, min_isr=1)
+
+        async def work() -> None:
+            append(leader, b"a")
+            await pair.equal()
+            assert pair.stuck == []
+            full.full = True
+            append(leader, b"b")
+            await until(lambda: pair.stuck == [leader], 0.1, "word of the full disk")
+            assert state.without_room(frozenset()) == {2}
+            await asyncio.sleep(10)
+            assert pair.stuck == [leader], "it has not come back to be stuck again"
+            full.full = False
+            await pair.equal()
+            assert state.without_room(frozenset()) == frozenset()
 
         await pair.run(work)
 

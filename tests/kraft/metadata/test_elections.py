@@ -141,3 +141,23 @@ def test_preferred_leaders_are_restored_a_bounded_number_at_a_time() -> None:
     second = lab.ask(RebalanceLeaders(max_changes=3), replies.LeadersRebalanced)
     assert (second.moved, second.more) == (2, False)
     assert lab.partition("lagging").leader == 2
+
+
+def test_preferred_leaders_are_left_alone_where_that_is_wanted() -> None:
+    lab = Lab(2)
+    lab.create("t", (1, 2))
+    lab.fence(1)
+    lab.heartbeat(1)
+    lab.propose_isr("t", (1, 2))
+    lab.configure(CLUSTER, {"auto.leader.rebalance.enable": "false"})
+    assert lab.ask(RebalanceLeaders(), replies.LeadersRebalanced).moved == 0
+    lab.configure(CLUSTER, unset=("auto.leader.rebalance.enable",))
+    assert lab.ask(RebalanceLeaders(), replies.LeadersRebalanced).moved == 1
+
+
+def test_how_often_leaders_are_looked_at_is_the_clusters_word_before_a_nodes_file() -> None:
+    key = "leader.imbalance.check.interval.seconds"
+    lab = Lab(1, static={key: "7"})
+    assert lab.controller.rebalance_interval_s(lab.image) == 7
+    lab.configure(CLUSTER, {key: "60"})
+    assert lab.controller.rebalance_interval_s(lab.image) == 60

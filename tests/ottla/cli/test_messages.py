@@ -1,0 +1,149 @@
+"""What a person reads when something is wrong: words, never a traceback."""
+
+import asyncio
+import os
+import random
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ottla.local.cluster import LocalCluster
+from ottla.local.errors import LocalClusterError
+from ottla.local.ports import free_base_port
+
+
+def ottla(*words: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The program as a process of its own, where no cluster is."""
+    return subprocess.run(
+        [sys.executable, "-m", "ottla", *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COLUMNS": "80", "OTTLA_BOOTSTRAP": "127.0.0.1:1", **environment},
+    )
+
+
+@pytest.fixture
+def free() -> str:
+    """A base port for one node."""
+    return str(free_base_port(1, random.Random()))
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "words"),
+    [
+        ("127.0.0.1:1,127.0.0.1:2", "127.0.0.1:1, 127.0.0.1:2: connection refused"),
+        ("no.such.host.invalid:9090", "no.such.host.invalid:9090: unknown host"),
+        ("nonsense", "'nonsense' is not like host:port"),
+    ],
+)
+def test_a_wrong_address_is_named_in_one_line(bootstrap: str, words: str) -> None:
+    done = ottla("topics", "list", OTTLA_BOOTSTRAP=bootstrap)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_door_of_something_else_is_told() -> None:
+    """Something that listens, takes a connection and says what no gRPC server says."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        other.settimeout(30)
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        words = [sys.executable, "-m", "ottla", "topics", "list", "--bootstrap", address]
+        asking = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        try:
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            _, said = asking.communicate(timeout=60)
+        finally:
+            asking.kill()
+    assert asking.returncode == 1
+    assert said.startswith(f"ottla: no broker answers ({address}: ")
+    assert "Traceback" not in said
+
+
+def test_a_broken_file_of_a_local_cluster_is_named_by_every_command(
+    tmp_path: Path, free: str
+) -> None:
+    assert (
+        ottla("local", "init", "--dir", str(tmp_path), "--nodes", "1", "--base-port", free)
+    ).returncode == 0
+    (tmp_path / "node1.toml").write_text("broken [", encoding="utf-8")
+    for words in (
+        ("local", "status"),
+        ("local", "up"),
+        ("bench", "failover"),
+    ):
+        done = ottla(*words, "--dir", str(tmp_path))
+        assert done.returncode == 1
+        assert "node1.toml cannot be read" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_settings_of_new_clusters_are_not_ignored_for_old_ones(tmp_path: Path, free: str) -> None:
+    ottla("local", "init", "--dir", str(tmp_path), "--nodes", "1", "--base-port", free)
+    done = ottla("local", "up", "--dir", str(tmp_path), "--nodes", "3")
+    assert done.returncode == 1
+    assert "--nodes, --base-port and --set are for new ones" in done.stderr
+    assert not list(tmp_path.glob("*.pid"))
+
+
+def test_a_port_in_use_is_told_before_anything_is_made(tmp_path: Path, free: str) -> None:
+    folder = tmp_path / "cluster"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(free) + 101))
+        taken.listen()
+        done = ottla(
+            *("local", "up", "--dir", str(folder), "--nodes", "1", "--base-port", free),
+        )
+    assert done.returncode == 1
+    assert f"port {int(free) + 101} of node 1 is in use" in done.stderr
+    assert not folder.exists()
+
+
+def test_a_node_that_does_not_serve_is_named_with_its_last_words(tmp_path: Path) -> None:
+    """One of three has no majority."""
+
+    async def run() -> None:
+        made = LocalCluster.init(tmp_path, base_port=free_base_port(3, random.Random()))
+        try:
+            made.start(1)
+            await made.wait_serving([1], timeout_s=1.5)
+        finally:
+            made.down()
+
+    with pytest.raises(
+        LocalClusterError, match=r"node 1 does not serve after 1.5 s(.|\n)*node1.log"
+    ):
+        asyncio.run(run())
+
+
+def test_a_bug_is_called_one_and_shows_where_when_asked() -> None:
+    program = (
+        "import sys; from ottla.cli import health, main, common; "
+        "common.run = lambda _: 1 / 0; sys.argv = ['ottla', 'health']; main.main()"
+    )
+    for debug, shown in (("", False), ("1", True)):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "OTTLA_DEBUG": debug},
+        )
+        assert done.returncode == 1
+        assert "this is a bug of Ottla: ZeroDivisionError" in done.stderr
+        assert ("Traceback" in done.stderr) is shown
+
+
+def test_the_version_is_told() -> None:
+    assert ottla("--version").stdout.startswith("ottla 0.")
