@@ -6,7 +6,7 @@ alike and a join of two topics finds both sides in one member.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -94,53 +94,75 @@ class _Unequal:
         kept: dict[str, list[AssignedPartition]],
     ) -> None:
         self._order = order
-        self._partitions = partitions
-        self._wanted_by: dict[UUID, list[str]] = {}
+        # Topics are numbers in here: ids are slow to compare.
+        self._topics = sorted({topic for each in order for topic in members[each].topics})
+        self._counts = [partitions.get(topic, 0) for topic in self._topics]
+        number_of = {topic: number for number, topic in enumerate(self._topics)}
+        self._wanted_by: list[list[str]] = [[] for _ in self._topics]
         for each in order:
             for topic in members[each].topics:
-                self._wanted_by.setdefault(topic, []).append(each)
-        # member -> topic -> numbers: what moves is any partition of a topic.
-        self._has: dict[str, dict[UUID, list[int]]] = {each: {} for each in order}
+                self._wanted_by[number_of[topic]].append(each)
+        # member -> topic -> partitions: what moves is any partition of a topic.
+        self._has: dict[str, dict[int, list[int]]] = {each: {} for each in order}
         self._load = dict.fromkeys(order, 0)
-        self._taken: set[AssignedPartition] = set()
+        self._taken: set[tuple[int, int]] = set()
         for each in order:
-            for one in kept[each]:
-                if one not in self._taken:
-                    self._give(each, one)
+            for topic_id, partition in kept[each]:
+                if (number_of[topic_id], partition) not in self._taken:
+                    self._give(each, number_of[topic_id], partition)
 
-    def _give(self, member: str, partition: AssignedPartition) -> None:
-        self._taken.add(partition)
-        self._has[member].setdefault(partition.topic_id, []).append(partition.partition)
+    def _give(self, member: str, topic: int, partition: int) -> None:
+        self._taken.add((topic, partition))
+        self._has[member].setdefault(topic, []).append(partition)
         self._load[member] += 1
 
     def assign(self) -> dict[str, Assignment]:
         """Everything."""
-        # Topics that few want come first: the others can still make up for it.
-        for topic in sorted(self._wanted_by, key=lambda each: (len(self._wanted_by[each]), each)):
-            for one in _all((topic,), self._partitions):
-                if one not in self._taken:
-                    wanted_by = self._wanted_by[topic]
-                    self._give(min(wanted_by, key=lambda each: (self._load[each], each)), one)
-        moved = True
-        while moved:
-            moved = False
-            for each in sorted(self._order, key=lambda each: (-self._load[each], each)):
-                while self._relieve(each):
-                    moved = True
+        self._fill()
+        self._level()
         return {
             each: frozenset(
-                AssignedPartition(topic, number)
+                AssignedPartition(self._topics[topic], number)
                 for topic, numbers in self._has[each].items()
                 for number in numbers
             )
             for each in self._order
         }
 
-    def _relieve(self, start: str) -> bool:
-        """Move one partition along the shortest path from here to somebody with two fewer; whether there was one."""
+    def _fill(self) -> None:
+        # Topics that few want come first: the others can still make up for it.
+        for topic in sorted(range(len(self._topics)), key=lambda each: len(self._wanted_by[each])):
+            wanted_by = self._wanted_by[topic]
+            for partition in range(self._counts[topic]):
+                if (topic, partition) not in self._taken:
+                    emptiest = min(wanted_by, key=lambda each: (self._load[each], each))
+                    self._give(emptiest, topic, partition)
+
+    def _level(self) -> None:
+        moved, settled = True, set[str]()
+        while moved:
+            moved = False
+            for each in sorted(self._order, key=lambda each: (-self._load[each], each)):
+                while each not in settled:
+                    reached = self._relieve(each)
+                    if reached is None:
+                        moved = True
+                        settled.clear()
+                        continue
+                    # Whoever is reached from here and has no more finds no way either.
+                    settled.add(each)
+                    settled.update(
+                        other for other in reached if self._load[other] <= self._load[each]
+                    )
+
+    def _relieve(self, start: str) -> Collection[str] | None:
+        """Move one partition along the shortest path from here to somebody with two fewer.
+
+        Without such a path: all who can be reached.
+        """
         limit = self._load[start] - 2
-        came: dict[str, tuple[str, UUID]] = {}
-        seen_topics: set[UUID] = set()
+        came: dict[str, tuple[str, int]] = {}
+        seen_topics: set[int] = set()
         queue = deque([start])
         while queue:
             giver = queue.popleft()
@@ -154,11 +176,11 @@ class _Unequal:
                     came[taker] = (giver, topic)
                     if self._load[taker] <= limit:
                         self._move_along(came, start, taker)
-                        return True
+                        return None
                     queue.append(taker)
-        return False
+        return came
 
-    def _move_along(self, came: dict[str, tuple[str, UUID]], start: str, end: str) -> None:
+    def _move_along(self, came: dict[str, tuple[str, int]], start: str, end: str) -> None:
         taker = end
         while taker != start:
             giver, topic = came[taker]
