@@ -9,6 +9,7 @@ what a failover cannot take away. When an append fails, the current state is mad
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -183,7 +184,7 @@ class ConsumerGroupState:
                 old or ConsumerMember(member_id),
                 epoch=value.member_epoch,
                 previous_epoch=value.previous_member_epoch,
-                state=MemberState(value.state),
+                state=_state(value),
                 assigned=_partitions(value.assigned_partitions),
                 revoking=_partitions(value.partitions_pending_revocation),
             )
@@ -205,7 +206,10 @@ class ConsumerGroupState:
 
 @dataclass(slots=True)
 class ConsumerGroup:
-    """`heard_until_ms`: each member's session; `revoking_until_ms`: until when one that has to let go must have."""
+    """`heard_until_ms`: each member's session; `revoking_until_ms`: until when one that has to let go must have.
+
+    deadline_ms: nothing is due before; it may be too early, which costs a look.
+    """
 
     group_id: str
     current: ConsumerGroupState = field(default_factory=ConsumerGroupState)
@@ -213,6 +217,7 @@ class ConsumerGroup:
     pending: list[Step] = field(default_factory=list)
     heard_until_ms: dict[str, int] = field(default_factory=dict)
     revoking_until_ms: dict[str, int] = field(default_factory=dict)
+    deadline_ms: int | None = None
     checked_topics: object = None
     _emitted: list[GroupRecord] = field(default_factory=list)
 
@@ -238,6 +243,10 @@ class ConsumerGroup:
         step.lost = partial(self._lost, step)
         return step
 
+    def due_at(self, at_ms: int) -> None:
+        """Something has to be looked at then."""
+        self.deadline_ms = at_ms if self.deadline_ms is None else min(self.deadline_ms, at_ms)
+
     def _kept(self, step: Step) -> Step:
         self.pending.remove(step)
         _replay_all(self.committed, step.records)
@@ -254,6 +263,15 @@ class ConsumerGroup:
         for each in self.pending:
             _replay_all(self.current, each.records)
         return Step()
+
+
+def _state(value: r.ConsumerGroupCurrentMemberAssignmentValue) -> MemberState:
+    """A state of a release to come is taken for the one of ours that waits longest."""
+    with suppress(ValueError):
+        return MemberState(value.state)
+    if value.partitions_pending_revocation:
+        return MemberState.UNREVOKED_PARTITIONS
+    return MemberState.UNRELEASED_PARTITIONS
 
 
 def _replay_all(state: ConsumerGroupState, records: Iterable[GroupRecord]) -> None:

@@ -31,8 +31,11 @@ class ConsumerGroups:
     def __init__(self, settings: GroupSettings, rng: random.Random) -> None:
         self.groups: dict[str, ConsumerGroup] = {}
         self.topics = Topics({})
-        self._settings = settings
         self._members = ConsumerMembers(settings, rng, lambda: self.topics)
+
+    def configure(self, settings: GroupSettings) -> None:
+        """What is in force from now on."""
+        self._members.settings = settings
 
     def load(self, key: ConsumerKey, value: ConsumerValue | None) -> None:
         """One record that an earlier coordinator has kept."""
@@ -65,7 +68,7 @@ class ConsumerGroups:
 
         instead_of: records to keep before a new group's own; not_kept: called when a new group could not be kept.
         """
-        check_request(request, caller, self._settings)
+        check_request(request, caller, self._members.settings)
         group = self.groups.get(request.group_id)
         if group is not None:
             return self._members.heartbeat(group, request, caller, ticket, clock)
@@ -146,7 +149,3 @@ class ConsumerGroups:
     def expire(self, group: ConsumerGroup, clock: Clock) -> Step:
         """What time has brought."""
         return self._members.expire(group, clock)
-
-    def next_deadline_ms(self, group: ConsumerGroup) -> int | None:
-        """When `expire` must be called."""
-        return self._members.next_deadline_ms(group)

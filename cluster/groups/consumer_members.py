@@ -48,7 +48,7 @@ class ConsumerMembers:
         rng: random.Random,
         topics: Callable[[], Topics],
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._rng = rng
         self._topics = topics
 
@@ -72,8 +72,13 @@ class ConsumerMembers:
         if group.current.epoch > group.current.assignment_epoch:
             self._assign(group)
         after = self._reconcile(group, member_id, request, clock)
-        group.heard_until_ms[member_id] = clock.now_ms + self._settings.consumer_session_timeout_ms
+        self._heard(group, member_id, clock)
         return group.finish(Step().answer(ticket, self._answer(request, before, after)))
+
+    def _heard(self, group: ConsumerGroup, member_id: str, clock: Clock) -> None:
+        until = clock.now_ms + self.settings.consumer_session_timeout_ms
+        group.heard_until_ms[member_id] = until
+        group.due_at(until)
 
     def _admit(
         self, group: ConsumerGroup, member_id: str, request: ConsumerGroupHeartbeatRequest
@@ -89,10 +94,10 @@ class ConsumerMembers:
             return old
         if member_id in state.members:
             return state.members[member_id]
-        if len(state.members) >= self._settings.consumer_max_size:
+        if len(state.members) >= self.settings.consumer_max_size:
             raise GroupMaxSizeReachedError(
                 f"group {group.group_id} has {len(state.members)} members; "
-                f"group.consumer.max.size={self._settings.consumer_max_size}"
+                f"group.consumer.max.size={self.settings.consumer_max_size}"
             )
         return ConsumerMember(member_id, instance_id=instance_id)
 
@@ -179,7 +184,7 @@ class ConsumerMembers:
                 state.targets.get(member_id, NOTHING),
                 member.instance_id,
             )
-        assignor = ASSIGNORS.get(state.assignor(self._settings.consumer_assignors[0]), uniform)
+        assignor = ASSIGNORS.get(state.assignor(self.settings.consumer_assignors[0]), uniform)
         for member_id, found in assignor(subscriptions, partitions).items():
             if state.targets.get(member_id) != found:
                 group.emit(changes.target(group.group_id, member_id, found))
@@ -214,9 +219,9 @@ class ConsumerMembers:
     @staticmethod
     def _watch_revocation(group: ConsumerGroup, member: ConsumerMember, clock: Clock) -> None:
         if member.state is MemberState.UNREVOKED_PARTITIONS:
-            group.revoking_until_ms[member.member_id] = clock.now_ms + max(
-                member.rebalance_timeout_ms, 0
-            )
+            until = clock.now_ms + max(member.rebalance_timeout_ms, 0)
+            group.revoking_until_ms[member.member_id] = until
+            group.due_at(until)
         else:
             group.revoking_until_ms.pop(member.member_id, None)
 
@@ -241,7 +246,7 @@ class ConsumerMembers:
         return ConsumerGroupHeartbeatResponse(
             member_id=after.member_id,
             member_epoch=after.epoch,
-            heartbeat_interval_ms=self._settings.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms=self.settings.consumer_heartbeat_interval_ms,
             assignment=assignment,
         )
 
@@ -285,9 +290,7 @@ class ConsumerMembers:
         """A coordinator has read the group: its members get a fresh session to speak up in."""
         group.committed = group.current.copy()
         for member in group.current.members.values():
-            group.heard_until_ms[member.member_id] = (
-                clock.now_ms + self._settings.consumer_session_timeout_ms
-            )
+            self._heard(group, member.member_id, clock)
             self._watch_revocation(group, member, clock)
 
     def expire(self, group: ConsumerGroup, clock: Clock) -> Step:
@@ -299,19 +302,15 @@ class ConsumerMembers:
             if until <= now_ms:
                 late.append(member_id)
                 group.heard_until_ms[member_id] = now_ms + RETRY_MS
-        return self.remove(group, late, clock) if late else Step()
-
-    @staticmethod
-    def next_deadline_ms(group: ConsumerGroup) -> int | None:
-        """When `expire` must be called next; None for not before something happens."""
-        members = group.current.members
+        step = self.remove(group, late, clock) if late else Step()
         times = [
             at
             for deadlines in (group.heard_until_ms, group.revoking_until_ms)
             for member_id, at in deadlines.items()
-            if member_id in members
+            if member_id in group.current.members or member_id in late
         ]
-        return min(times, default=None)
+        group.deadline_ms = min(times, default=None)
+        return step
 
 
 def _assignment(partitions: Assignment) -> wire.Assignment:

@@ -52,6 +52,12 @@ class Coordinator:
         self._settings = settings
         self._members = ClassicMembers(settings, rng)
 
+    def configure(self, settings: GroupSettings) -> None:
+        """What is in force from now on; sessions that have begun go on as they began."""
+        self._settings = settings
+        self._members.settings = settings
+        self.consumer.configure(settings)
+
     def replay(self, records: Iterable[GroupRecord]) -> None:
         """Take in committed positions."""
         for key, value in records:
@@ -292,7 +298,7 @@ class Coordinator:
         """When `expire` must be called for a group."""
         consumer = self.consumer.groups.get(group_id)
         if consumer is not None:
-            return self.consumer.next_deadline_ms(consumer)
+            return consumer.deadline_ms
         group = self.groups.get(group_id)
         return self._members.next_deadline_ms(group) if group is not None else None
 

@@ -71,6 +71,8 @@ class Coordinators:
             self._topics = Topics(image.topics_by_name, image.offset)
             for shard in self._shards.values():
                 shard.coordinator.consumer.topics = self._topics
+        for shard in self._shards.values():
+            shard.coordinator.configure(self._settings())
         led = dict(self._led())
         for identity, shard in tuple(self._shards.items()):
             if led.get(identity) != shard.leader_epoch:

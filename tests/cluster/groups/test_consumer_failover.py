@@ -1,10 +1,14 @@
 """KIP-848 groups when the coordinator moves, and when the log does not take what was decided."""
 
+from cluster.groups import consumer_changes as changes
+from cluster.groups.consumer_records import ConsumerGroupCurrentMemberAssignmentValue
 from cluster.groups.coordinator import Coordinator
 from cluster.groups.errors import (
     CoordinatorNotAvailableError,
 )
-from cluster.groups.reconciliation import NOTHING
+from cluster.groups.reconciliation import NOTHING, MemberState
+from cluster.groups.records import encode_key, encode_value
+from cluster.groups.settings import GroupSettings
 from storage.errors import OttlaError
 from tests.cluster.groups.consumer_house import (
     G,
@@ -125,3 +129,33 @@ def test_the_end_of_a_group_leaves_nothing_in_the_log() -> None:
     house.reload()
     assert isinstance(house.coordinator, Coordinator)
     assert not house.coordinator.exists(G)
+
+
+def test_a_state_of_a_release_to_come_keeps_nobody_from_going_on() -> None:
+    house = House({"t": 2})
+    house.join("m1")
+    house.join("m2")
+    house.beat("m1", 1, all_of(t=2))
+    members = house.group.current.members
+    for each, state in ((members["m1"], 77), (members["m2"], 78)):
+        record = changes.current(G, each)
+        assert isinstance(record.value, ConsumerGroupCurrentMemberAssignmentValue)
+        record.value.state = state
+        house.log.append((encode_key(record.key), encode_value(record.value)))
+    house.reload()
+    assert house.group.current.members["m1"].state is MemberState.UNREVOKED_PARTITIONS
+    house.settle("m1", "m2")
+    assert house.phase == "Stable"
+
+
+def test_settings_that_change_are_in_force_from_the_next_heartbeat_on() -> None:
+    house = House()
+    house.join("m1")
+    house.coordinator.configure(
+        GroupSettings(consumer_session_timeout_ms=50_000, consumer_heartbeat_interval_ms=7_000)
+    )
+    assert house.beat("m1", 1).heartbeat_interval_ms == 7_000
+    house.later(SESSION_MS)
+    assert house.phase == "Stable"
+    house.later(50_000 - SESSION_MS)
+    assert house.phase == "Empty"
