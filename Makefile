@@ -8,7 +8,7 @@ ONLY ?=
 # pytest-xdist's workers; two cores are what we design for.
 JOBS ?= 2
 
-.PHONY: help setup demo test mutants check proto wire docs bench clean
+.PHONY: help setup demo test mutants check proto wire docs bench compare clean
 help:            ## what the verbs do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
@@ -49,6 +49,9 @@ docs: setup      ## generate docs/CONFIGURATION.md from the configuration classe
 
 bench: setup     ## the figures of benchmarks/README.md
 	$(BIN)/python -m benchmarks.run
+
+compare: setup   ## the same client against Apache Kafka and against us, and the ratios
+	$(BIN)/python -m benchmarks.compare
 
 clean:           ## remove everything that setup made
 	rm -rf $(VENV) build *.egg-info

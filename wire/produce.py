@@ -67,17 +67,14 @@ class PartitionProduced(NamedTuple):
 def decode_produce(data: memoryview, version: int) -> ProduceRequest:
     """Raises WireError."""
     try:
-        request, end = _decode(data, version >= FLEXIBLE)
+        return _decode(data, version >= FLEXIBLE)
     except (struct.error, IndexError):
         raise WireError(f"Produce v{version} is cut off after {len(data)} bytes") from None
     except UnicodeDecodeError:
         raise WireError(f"Produce v{version}: a name is no UTF-8") from None
-    if end != len(data):
-        raise WireError(f"Produce v{version} ends after {end} bytes, but {len(data)} came")
-    return request
 
 
-def _decode(data: memoryview, flexible: bool) -> tuple[ProduceRequest, int]:
+def _decode(data: memoryview, flexible: bool) -> ProduceRequest:
     read = read_compact_bytes if flexible else read_bytes
     raw, position = read(data, 0, True)
     transactional_id = None if raw is None else str(raw, "utf-8")
@@ -99,8 +96,8 @@ def _decode(data: memoryview, flexible: bool) -> tuple[ProduceRequest, int]:
         if flexible:
             position = skip_tagged(data, position)
     if flexible:
-        position = skip_tagged(data, position)
-    return ProduceRequest(transactional_id, acks, timeout_ms, partitions), position
+        skip_tagged(data, position)
+    return ProduceRequest(transactional_id, acks, timeout_ms, partitions)
 
 
 def _count(data: memoryview, position: int, flexible: bool) -> tuple[int, int]:

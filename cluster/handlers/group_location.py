@@ -27,11 +27,10 @@ class GroupLocation:
     async def coordinator(self, group_id: str) -> int:
         """The node that coordinates a group. Raises CoordinatorNotAvailableError while there is none."""
         image = self._image()
-        if OFFSETS_TOPIC not in image.topics_by_name:
-            await self._create(image)
-            image = self._image()
         topic = image.topics_by_name.get(OFFSETS_TOPIC)
         if topic is None:
+            await self._create(image)
+            # Its leaders need a moment to know that they lead: clients ask again after a pause, as with Kafka.
             raise CoordinatorNotAvailableError(f"{OFFSETS_TOPIC} is being made: try again")
         number = partition_for(group_id, len(topic.partitions))
         leader = topic.partitions[number].leader

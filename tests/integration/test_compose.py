@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import confluent_kafka
 import pytest
 
 from ottla import Admin, Consumer, Producer
@@ -15,6 +16,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.compose, pytest.mark.timeout(
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "ottla-test"
+KAFKA_HOST = "127.0.0.1:19291,127.0.0.1:19292,127.0.0.1:19293"
 HOST = "127.0.0.1:19091,127.0.0.1:19092,127.0.0.1:19093"
 INSIDE = "node1:9090,node2:9090,node3:9090"
 UP_S = 120
@@ -99,6 +101,19 @@ async def _values(bootstrap: str, topic: str, count: int) -> list[bytes]:
         return found
 
 
+def _kafka_values(topic: str, count: int) -> list[bytes]:
+    """The same through the Kafka listener of the host's side."""
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": KAFKA_HOST, "group.id": "compose", "auto.offset.reset": "earliest"}
+    )
+    try:
+        consumer.assign([confluent_kafka.TopicPartition(topic, 0, 0)])
+        found = consumer.consume(count, timeout=60)
+        return [each.value() or b"" for each in found]
+    finally:
+        consumer.close()
+
+
 def test_clients_on_both_sides_and_a_node_killed(compose: Compose) -> None:
     async def run() -> None:
         await _until_healthy(compose, (1, 2, 3))
@@ -116,6 +131,7 @@ def test_clients_on_both_sides_and_a_node_killed(compose: Compose) -> None:
                 await producer.send_and_wait("c", b"%d" % number)
             wanted = [b"%d" % number for number in range(12)]
             assert await _values(HOST, "c", 12) == wanted
+            assert await asyncio.to_thread(_kafka_values, "c", 12) == wanted
             other = next(each for each in (1, 2, 3) if each != victim)
             seen = await asyncio.to_thread(
                 compose,
