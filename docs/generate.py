@@ -119,7 +119,7 @@ def _topic_rows() -> Iterator[Sequence[str]]:
             _default(each),
             _code(TOPIC_SYNONYMS[key]),
             each.allowed,
-            _meaning(each),
+            each.documentation,
         )
 
 
@@ -128,12 +128,7 @@ def _broker_rows() -> Iterator[Sequence[str]]:
     for key, each in sorted(BROKER_KEYS.items()):
         if key not in synonyms:
             scope = "*cluster*" if key in CLUSTER_ONLY_KEYS else ""
-            yield _code(key), _default(each), scope, each.allowed, _meaning(each)
-
-
-def _meaning(each: Definition) -> str:
-    refused = f" Other values are refused: {each.because}." if each.because else ""
-    return each.documentation + refused
+            yield _code(key), _default(each), scope, each.allowed, each.documentation
 
 
 def _default(each: Definition) -> str:

@@ -1,25 +1,34 @@
 """What a leader asks of batches before they enter its log; nothing is changed here but the caller's own copy."""
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from storage.compression import codec, decompress
+from storage.compression import Compression, codec, compress, decompress
 from storage.disk import Buffer
 from storage.errors import (
     BatchTooLargeError,
     InvalidRecordError,
     InvalidTimestampError,
 )
-from storage.log_config import INT64_MAX, LogConfig
+from storage.log_config import INT64_MAX, CompressionType, LogConfig
 from storage.producer_state import WINDOW, BatchMark, ProducerStates
 from storage.record_batch import (
+    COMPRESSION_MASK,
     HEADER_BYTES,
     BatchHeader,
     assign,
     iter_validated,
+    seal,
     set_log_append_time,
 )
 from storage.records import decode_records
 from storage.segment import Placed
+
+PRODUCER = "producer"
+_WANTED = {
+    name: Compression.NONE if name == "uncompressed" else Compression[name.upper()]
+    for name in get_args(CompressionType)
+    if name != PRODUCER
+}
 
 
 class AppendInfo(NamedTuple):
@@ -89,6 +98,35 @@ def _check_records(
                 f"record timestamp {record.timestamp_ms} lies {age} ms in the past; "
                 f"message.timestamp.before.max.ms={limit}"
             )
+
+
+def recompressed(data: bytearray, wanted: CompressionType) -> bytearray:
+    """`data` with every batch in the codec that the topic wants (`compression.type`); itself when all are.
+
+    This is work on the way of an append. A topic keeps what producers chose unless it says otherwise.
+
+    Raises CorruptBatchError, InvalidRecordError, UnsupportedCompressionError.
+    """
+    if wanted == PRODUCER:
+        return data
+    kind = _WANTED[wanted]
+    batches = list(iter_validated(data))
+    if all(header.compression == kind or header.is_control for _, header in batches):
+        return data
+    out = bytearray()
+    for position, header in batches:
+        if header.compression == kind or header.is_control:
+            out += data[position : position + header.size]
+        else:
+            out += _packed(data, position, header, kind)
+    return out
+
+
+def _packed(data: bytearray, position: int, header: BatchHeader, kind: Compression) -> bytes:
+    packed = bytes(data[position + HEADER_BYTES : position + header.size])
+    records = decompress(codec(header.compression), packed)
+    attributes = header.attributes & ~COMPRESSION_MASK | kind
+    return seal(header._replace(attributes=attributes), compress(kind, records))
 
 
 def find_duplicate(

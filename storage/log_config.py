@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+CompressionType = Literal["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]
 CleanupPolicy = Literal["delete", "compact", "compact,delete"]
 HOUR_MS = 3_600_000
 INT64_MAX = 2**63 - 1
@@ -26,6 +27,8 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Segments whose last append was longer ago go; -1: never."""
     retention_bytes: int = -1
     """The oldest segments go while the log holds more than this; -1: no limit."""
+    compression_type: CompressionType = "producer"
+    """The codec that batches are kept in; `producer`: as they came."""
     cleanup_policy: CleanupPolicy = "delete"
     """Whether old records go by time and size, or because a newer record has their key."""
     delete_retention_ms: int = 24 * HOUR_MS

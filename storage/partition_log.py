@@ -171,7 +171,8 @@ class PartitionLog:
         """
         self._check_online()
         assert leader_epoch >= self.latest_epoch, (leader_epoch, self.latest_epoch)
-        config, data = self.config, bytearray(batches)
+        config = self.config
+        data = log_append.recompressed(bytearray(batches), config.compression_type)
         checked = log_append.validated(data, config, now_ms)
         known = log_append.find_duplicate(checked, self.producers)
         if known is not None:

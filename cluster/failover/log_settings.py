@@ -15,6 +15,7 @@ def log_config(found: Floors) -> LogConfig:
         max_message_bytes=wanted.max_message_bytes,
         retention_ms=wanted.retention_ms,
         retention_bytes=wanted.retention_bytes,
+        compression_type=wanted.compression_type,
         cleanup_policy=(
             "compact,delete" if wanted.cleanup_policy == "delete,compact" else wanted.cleanup_policy
         ),

@@ -36,11 +36,8 @@ class TopicConfig(Struct, frozen=True, kw_only=True, rename=dotted):
     compression_type: Annotated[
         CompressionType,
         Meta(
-            description="The codec records are kept in: what the producer chose.",
-            extra={
-                "only": "producer",
-                "because": "brokers keep batches as they come; choose the codec in the producer",
-            },
+            description="The codec records are kept in; `producer` keeps what the producer chose. Any other value is "
+            "work for the leader at every append of a batch in another codec: better let producers choose it."
         ),
     ] = "producer"
     delete_retention_ms: Annotated[
@@ -388,8 +385,6 @@ def _broker_keys() -> dict[str, Definition]:
             f"The default of `{key}` for topics that do not set it. {topic[key].documentation}",
             topic[key].minimum,
             topic[key].maximum,
-            topic[key].only,
-            topic[key].because,
         )
         for key, broker_key in TOPIC_SYNONYMS.items()
     }

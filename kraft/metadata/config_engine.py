@@ -1,8 +1,7 @@
 """Configuration keys made from msgspec Structs: parsing, ranges in words, the nearest key to a wrong one.
 
 A field `min_insync_replicas: Annotated[int, Meta(ge=1, description=...)] = 1` is the key `min.insync.replicas`. Its
-type and Meta are the validation, its description the documentation, its default the default. `extra={"only": "x",
-"because": "..."}` refuses all values but one that Kafka would take, and says why.
+type and Meta are the validation, its description the documentation, its default the default.
 """
 
 import difflib
@@ -33,21 +32,13 @@ class Definition(Struct, frozen=True):
     documentation: str
     minimum: float | None = None
     maximum: float | None = None
-    only: str | None = None
-    """The one value that is supported of those that Kafka knows, and why no other."""
-    because: str = ""
 
     def parse(self, text: str) -> Any:
         """The typed value of a text. Raises InvalidConfigError naming the key, the value and what is allowed."""
         try:
-            value = msgspec.convert(text.strip(), self.type, strict=False)
+            return msgspec.convert(text.strip(), self.type, strict=False)
         except msgspec.ValidationError as error:
             raise InvalidConfigError(f"{self.key}={text!r}: must be {self.allowed}") from error
-        if self.only not in (None, as_text(value)):
-            raise InvalidConfigError(
-                f"{self.key}={text!r} is not supported, only {self.only} is: {self.because}"
-            )
-        return value
 
     @property
     def default_text(self) -> str:
@@ -57,8 +48,6 @@ class Definition(Struct, frozen=True):
     @property
     def allowed(self) -> str:
         """The allowed values in words."""
-        if self.only is not None:
-            return f"{self.only} only"
         plain = get_args(self.type)[0] if get_origin(self.type) is Annotated else self.type
         if get_origin(plain) is Literal:
             return "one of " + ", ".join(get_args(plain))
@@ -88,7 +77,6 @@ def definitions(struct: type[Struct]) -> dict[str, Definition]:
         hint = hints[field.name]
         meta = next((extra for extra in get_args(hint)[1:] if isinstance(extra, Meta)), Meta())
         key = field.encode_name
-        extra = meta.extra or {}
         found[key] = Definition(
             key,
             field.name,
@@ -97,8 +85,6 @@ def definitions(struct: type[Struct]) -> dict[str, Definition]:
             meta.description or "",
             meta.ge,
             meta.le,
-            extra.get("only"),
-            extra.get("because", ""),
         )
     return found
 

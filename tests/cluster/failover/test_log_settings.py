@@ -11,10 +11,11 @@ from kraft.metadata.config_engine import as_text
 from kraft.metadata.effective_config import Floors
 from storage.log_config import LogConfig
 
-# Decided by the controller and the leader's state, not by the log; or of one value only.
-NOT_OF_THE_LOG = {"min.insync.replicas", "unclean.leader.election.enable", "compression.type"}
+# Decided by the controller and the leader's state, not by the log.
+NOT_OF_THE_LOG = {"min.insync.replicas", "unclean.leader.election.enable"}
 OTHER: dict[str, str] = {
     "cleanup.policy": "delete,compact",
+    "compression.type": "zstd",
     "flush.policy": "os",
     "message.timestamp.type": "LogAppendTime",
     "min.cleanable.dirty.ratio": "0.25",

@@ -218,19 +218,6 @@ def test_cleanup_policies() -> None:
     assert (compact.compacts, compact.deletes) == (True, False)
 
 
-@pytest.mark.parametrize(
-    ("key", "refused", "taken", "way_out"),
-    [("compression.type", "zstd", "producer", "in the producer")],
-)
-def test_what_kafka_has_and_we_do_not_is_refused_with_the_way_out(
-    key: str, refused: str, taken: str, way_out: str
-) -> None:
-    assert BROKER_KEYS[key].allowed == f"{taken} only"
-    assert as_text(BROKER_KEYS[key].parse(taken)) == taken
-    with pytest.raises(InvalidConfigError, match=f"{key}='{refused}' is not supported.*{way_out}"):
-        check(CLUSTER, key, refused)
-
-
 def test_values_that_are_unknown_to_kafka_too_are_said_to_be_so() -> None:
     with pytest.raises(InvalidConfigError, match="must be"):
         check(TOPIC, "compression.type", "brotli")
