@@ -35,4 +35,20 @@ class GroupSettingsSource:
             max_size=config.group_max_size,
             offset_metadata_max_bytes=config.offset_metadata_max_bytes,
             offsets_retention_ms=config.offsets_retention_minutes * MINUTE_MS,
+            consumer_session_timeout_ms=_within(
+                config.group_consumer_session_timeout_ms,
+                config.group_consumer_min_session_timeout_ms,
+                config.group_consumer_max_session_timeout_ms,
+            ),
+            consumer_heartbeat_interval_ms=_within(
+                config.group_consumer_heartbeat_interval_ms,
+                config.group_consumer_min_heartbeat_interval_ms,
+                config.group_consumer_max_heartbeat_interval_ms,
+            ),
+            consumer_max_size=config.group_consumer_max_size,
+            consumer_assignors=tuple(config.group_consumer_assignors.split(",")),
         )
+
+
+def _within(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))

@@ -34,7 +34,7 @@ class ClassicMembers:
     """The requests of members. Refusals are raised as GroupError."""
 
     def __init__(self, settings: GroupSettings, rng: random.Random) -> None:
-        self._settings = settings
+        self.settings = settings
         self._rng = rng
 
     def join(
@@ -61,9 +61,9 @@ class ClassicMembers:
 
     def _check_size(self, group: ClassicGroup, request: JoinGroupRequest) -> None:
         known = request.member_id in group.members or request.group_instance_id in group.static
-        if not known and len(group.members) >= self._settings.max_size:
+        if not known and len(group.members) >= self.settings.max_size:
             raise GroupMaxSizeReachedError(
-                f"group {group.group_id} has {len(group.members)} members; group.max.size={self._settings.max_size}"
+                f"group {group.group_id} has {len(group.members)} members; group.max.size={self.settings.max_size}"
             )
 
     def _join_new(
@@ -175,8 +175,8 @@ class ClassicMembers:
 
     def _rebalance(self, group: ClassicGroup, clock: Clock) -> Step:
         if group.state is State.PREPARING_REBALANCE:
-            return rebalance.one_more_joined(group, self._settings, clock)
-        return rebalance.prepare(group, self._settings, clock)
+            return rebalance.one_more_joined(group, self.settings, clock)
+        return rebalance.prepare(group, self.settings, clock)
 
     def sync(
         self, group: ClassicGroup, request: SyncGroupRequest, ticket: Ticket, clock: Clock
@@ -258,7 +258,7 @@ class ClassicMembers:
             )
         step = Step()
         if leaving or pending:
-            step = rebalance.member_left(group, leaving, self._settings, clock)
+            step = rebalance.member_left(group, leaving, self.settings, clock)
         if many:
             return step.answer(ticket, LeaveGroupResponse(members=tuple(results)))
         return step.answer(ticket, LeaveGroupResponse(error_code=results[0].error_code))
@@ -324,7 +324,7 @@ class ClassicMembers:
             if group.state is State.COMPLETING_REBALANCE:
                 silent += [each for each in group.awaiting_sync if each not in silent]
         if silent:
-            return rebalance.member_left(group, silent, self._settings, clock)
+            return rebalance.member_left(group, silent, self.settings, clock)
         if group.state is State.PREPARING_REBALANCE:
             if group.join_deadline_ms is not None and group.join_deadline_ms <= now_ms:
                 return rebalance.complete(group, clock)

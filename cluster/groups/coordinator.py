@@ -10,9 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from cluster.groups.classic_group import ClassicGroup, Member, State
 from cluster.groups.classic_members import ClassicMembers
 from cluster.groups.classic_rebalance import Clock
+from cluster.groups.consumer_checks import check_commit, check_fetch
+from cluster.groups.consumer_groups import ConsumerGroups
+from cluster.groups.consumer_records import ConsumerKey
 from cluster.groups.errors import (
     GroupIdNotFoundError,
     IllegalGenerationError,
+    InconsistentGroupProtocolError,
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
     NonEmptyGroupError,
@@ -29,6 +33,8 @@ from cluster.groups.records import (
 from cluster.groups.settings import Caller, GroupSettings
 from cluster.groups.step import Step, Ticket
 from cluster.groups.subscriptions import subscribed_topics
+from storage.errors import OttlaError
+from wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from wire.messages.heartbeat import HeartbeatRequest
 from wire.messages.join_group import JoinGroupRequest
 from wire.messages.leave_group import LeaveGroupRequest
@@ -37,13 +43,20 @@ from wire.messages.sync_group import SyncGroupRequest
 
 
 class Coordinator:
-    """Refusals are raised as GroupError; what is raised changed nothing."""
+    """Refusals are raised as GroupError; what is raised changed nothing. `consumer`: groups as of KIP-848."""
 
     def __init__(self, settings: GroupSettings, rng: random.Random) -> None:
         self.groups: dict[str, ClassicGroup] = {}
         self.offsets = Offsets()
+        self.consumer = ConsumerGroups(settings, rng)
         self._settings = settings
         self._members = ClassicMembers(settings, rng)
+
+    def configure(self, settings: GroupSettings) -> None:
+        """What is in force from now on; sessions that have begun go on as they began."""
+        self._settings = settings
+        self._members.settings = settings
+        self.consumer.configure(settings)
 
     def replay(self, records: Iterable[GroupRecord]) -> None:
         """Take in committed positions."""
@@ -57,11 +70,50 @@ class Coordinator:
         key, value = record
         if isinstance(key, OffsetCommitKey):
             self.replay((record,))
+        elif isinstance(key, ConsumerKey):
+            assert not isinstance(value, OffsetCommitValue | GroupMetadataValue)
+            self.consumer.load(key, value)
         elif value is None:
             self.groups.pop(key.group, None)
         else:
             assert isinstance(value, GroupMetadataValue)
             self.groups[key.group] = _group(key.group, value, clock)
+
+    def loaded(self, clock: Clock) -> None:
+        """All that was kept is loaded."""
+        self.consumer.loaded(clock)
+
+    def consumer_heartbeat(
+        self,
+        request: ConsumerGroupHeartbeatRequest,
+        caller: Caller,
+        ticket: Ticket,
+        clock: Clock,
+    ) -> Step:
+        """ConsumerGroupHeartbeat. A classic group without members becomes one of KIP-848."""
+        group_id = request.group_id
+        _check_name(group_id)
+        classic = self.groups.get(group_id)
+        if classic is None:
+            return self.consumer.heartbeat(request, caller, ticket, clock)
+        if classic.state is not State.EMPTY:
+            raise GroupIdNotFoundError(
+                f"the members of group {group_id} have the classic protocol: stop them first"
+            )
+
+        def not_kept() -> None:
+            self.groups.setdefault(group_id, classic)
+
+        step = self.consumer.heartbeat(
+            request,
+            caller,
+            ticket,
+            clock,
+            instead_of=(GroupRecord(GroupMetadataKey(group=group_id), None),),
+            not_kept=not_kept,
+        )
+        del self.groups[group_id]
+        return step
 
     def join(self, request: JoinGroupRequest, caller: Caller, ticket: Ticket, clock: Clock) -> Step:
         """JoinGroup. A group comes into being with its first member."""
@@ -72,6 +124,8 @@ class Coordinator:
                 f"a session timeout of {request.session_timeout_ms} ms; the broker takes {low} to {high} "
                 f"(group.min.session.timeout.ms, group.max.session.timeout.ms)"
             )
+        if request.group_id in self.consumer.groups:
+            return self._join_instead(request, caller, ticket, clock)
         group = self.groups.get(request.group_id)
         if group is None:
             if request.member_id:
@@ -81,6 +135,33 @@ class Coordinator:
             self.groups[request.group_id] = group
             return step
         return self._members.join(group, request, caller, ticket, clock)
+
+    def _join_instead(
+        self, request: JoinGroupRequest, caller: Caller, ticket: Ticket, clock: Clock
+    ) -> Step:
+        """A KIP-848 group without members becomes a classic one: first its end is kept."""
+        if self.consumer.groups[request.group_id].current.members:
+            raise InconsistentGroupProtocolError(
+                f"the members of group {request.group_id} have the protocol of KIP-848: set "
+                "group.protocol=consumer, or stop them first"
+            )
+        step = self.consumer.delete(request.group_id)
+        deleted, not_deleted = step.kept, step.lost
+        assert deleted is not None
+        assert not_deleted is not None
+
+        def kept() -> Step:
+            deleted()
+            try:
+                return self.join(request, caller, ticket, clock)
+            except OttlaError as error:
+                return Step().answer(ticket, error)
+
+        def lost(cause: OttlaError) -> Step:
+            return not_deleted(cause).answer(ticket, cause)
+
+        step.kept, step.lost = kept, lost
+        return step
 
     def sync(self, request: SyncGroupRequest, ticket: Ticket, clock: Clock) -> Step:
         """SyncGroup."""
@@ -92,6 +173,9 @@ class Coordinator:
 
     def leave(self, request: LeaveGroupRequest, ticket: Ticket, clock: Clock) -> Step:
         """LeaveGroup."""
+        consumer = self.consumer.groups.get(request.group_id)
+        if consumer is not None:
+            return self.consumer.leave(consumer, request, ticket, clock)
         return self._members.leave(self._known(request.group_id), request, ticket, clock)
 
     def _known(self, group_id: str) -> ClassicGroup:
@@ -103,8 +187,12 @@ class Coordinator:
 
     def check_commit(self, request: OffsetCommitRequest, clock: Clock) -> None:
         """Whether these offsets may be committed by whoever asks."""
-        group = self.groups.get(request.group_id)
         generation = request.generation_id_or_member_epoch
+        consumer = self.consumer.groups.get(request.group_id)
+        if consumer is not None:
+            check_commit(request.group_id, consumer.current, request.member_id, generation)
+            return
+        group = self.groups.get(request.group_id)
         if group is None:
             if generation >= 0:
                 raise IllegalGenerationError(
@@ -114,6 +202,12 @@ class Coordinator:
         self._members.check_commit(
             group, generation, request.member_id, request.group_instance_id, clock
         )
+
+    def check_fetch(self, group_id: str, member_id: str | None, member_epoch: int) -> None:
+        """Whether a member may read the group's offsets; the classic protocol does not tell who asks."""
+        consumer = self.consumer.groups.get(group_id)
+        if consumer is not None:
+            check_fetch(group_id, consumer.committed, member_id, member_epoch)
 
     def commit(
         self,
@@ -142,8 +236,12 @@ class Coordinator:
     def delete_group(self, group_id: str) -> Step:
         """DeleteGroups: its positions and itself, unless it has members. It is gone when that is committed."""
         _check_name(group_id)
-        group = self.groups.get(group_id)
         positions = self.offsets.of(group_id)
+        if group_id in self.consumer.groups:
+            step = self.consumer.delete(group_id)
+            step.records[:0] = [tombstone(group_id, where) for where in positions]
+            return step
+        group = self.groups.get(group_id)
         if group is None and not positions:
             raise GroupIdNotFoundError(f"there is no group {group_id}")
         if group is not None and group.state is not State.EMPTY:
@@ -168,6 +266,9 @@ class Coordinator:
 
     def reads(self, group_id: str, topic: str) -> bool:
         """Whether a group with members may be reading a topic."""
+        consumer = self.consumer.groups.get(group_id)
+        if consumer is not None:
+            return topic in consumer.current.subscribed_topics()
         group = self.groups.get(group_id)
         if group is None or group.state in (State.EMPTY, State.DEAD):
             return False
@@ -175,19 +276,29 @@ class Coordinator:
 
     def exists(self, group_id: str) -> bool:
         """Whether a group has members, had some, or has positions."""
-        return group_id in self.groups or bool(self.offsets.of(group_id))
+        return (
+            group_id in self.groups
+            or group_id in self.consumer.groups
+            or bool(self.offsets.of(group_id))
+        )
 
     def group_ids(self) -> list[str]:
         """All groups, those included that have nothing but positions."""
-        return list(dict.fromkeys([*self.groups, *self.offsets.groups()]))
+        return list(dict.fromkeys([*self.groups, *self.consumer.groups, *self.offsets.groups()]))
 
     def expire(self, group_id: str, clock: Clock) -> Step:
         """What time has brought to a group."""
+        consumer = self.consumer.groups.get(group_id)
+        if consumer is not None:
+            return self.consumer.expire(consumer, clock)
         group = self.groups.get(group_id)
         return self._members.expire(group, clock) if group is not None else Step()
 
     def next_deadline_ms(self, group_id: str) -> int | None:
         """When `expire` must be called for a group."""
+        consumer = self.consumer.groups.get(group_id)
+        if consumer is not None:
+            return consumer.deadline_ms
         group = self.groups.get(group_id)
         return self._members.next_deadline_ms(group) if group is not None else None
 
@@ -198,6 +309,10 @@ class Coordinator:
             records = self._expired(group_id, clock)
             group = self.groups.get(group_id)
             left = len(self.offsets.of(group_id)) - len(records)
+            consumer = self.consumer.groups.get(group_id)
+            if consumer is not None and not consumer.current.members and not left:
+                steps.append(self.delete_group(group_id))
+                continue
             if group is not None and group.state is State.EMPTY and not group.pending and not left:
                 old = group.state_since_wall_ms + self._settings.offsets_retention_ms
                 if old <= clock.wall_ms:
@@ -210,7 +325,10 @@ class Coordinator:
     def _expired(self, group_id: str, clock: Clock) -> list[GroupRecord]:
         group = self.groups.get(group_id)
         since, subscribed = -1, frozenset[str]()
-        if group is not None and group.state is State.EMPTY:
+        consumer = self.consumer.groups.get(group_id)
+        if consumer is not None:
+            subscribed = consumer.current.subscribed_topics()
+        elif group is not None and group.state is State.EMPTY:
             since = group.state_since_wall_ms if group.protocol_type else -1
         elif group is not None:
             if group.state is not State.STABLE or group.subscribed is None:

@@ -12,6 +12,7 @@ from cluster.groups.errors import NotCoordinatorError
 from cluster.groups.placement import OFFSETS_TOPIC, partition_for
 from cluster.groups.settings import GroupSettings
 from cluster.groups.shard import Shard
+from cluster.groups.topics import Topics
 from cluster.replication.partition import Partition, TopicIdPartition
 from cluster.replication.partition_state import LeaderState
 from kraft.metadata.image import MetadataImage, TopicImage
@@ -43,6 +44,7 @@ class Coordinators:
         self._rng = rng
         self._shards: dict[TopicIdPartition, Shard] = {}
         self._topic: TopicImage | None = None
+        self._topics = Topics({})
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -64,6 +66,13 @@ class Coordinators:
     def roles_changed(self, image: MetadataImage) -> None:
         """Replicas have taken the roles that an image gives them."""
         self._topic = image.topics_by_name.get(OFFSETS_TOPIC)
+        if image.topics_by_name is not self._topics.by_name:
+            # Groups look at their topics again with the next heartbeat.
+            self._topics = Topics(image.topics_by_name, image.offset)
+            for shard in self._shards.values():
+                shard.coordinator.consumer.topics = self._topics
+        for shard in self._shards.values():
+            shard.coordinator.configure(self._settings())
         led = dict(self._led())
         for identity, shard in tuple(self._shards.items()):
             if led.get(identity) != shard.leader_epoch:
@@ -86,6 +95,7 @@ class Coordinators:
 
     def _begin(self, identity: TopicIdPartition) -> None:
         coordinator = Coordinator(self._settings(), self._rng)
+        coordinator.consumer.topics = self._topics
         shard = Shard(self._partitions[identity], coordinator, self._now, self._request_flush)
         self._shards[identity] = shard
         if self._tasks is not None:

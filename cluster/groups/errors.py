@@ -104,3 +104,39 @@ class OffsetMetadataTooLargeError(GroupError):
     """The note beside a committed offset is too long."""
 
     code = ErrorCode.OFFSET_METADATA_TOO_LARGE
+
+
+class FencedMemberEpochError(GroupError):
+    """The member's epoch is not the one that it was told: it has to let everything go and join again (KIP-848)."""
+
+    code = ErrorCode.FENCED_MEMBER_EPOCH
+
+
+class StaleMemberEpochError(GroupError):
+    """Offsets are asked for or committed with an epoch that the member does not have (KIP-848)."""
+
+    code = ErrorCode.STALE_MEMBER_EPOCH
+
+
+class UnreleasedInstanceIdError(GroupError):
+    """Another process is this static member and has not left (KIP-848)."""
+
+    code = ErrorCode.UNRELEASED_INSTANCE_ID
+
+
+class UnsupportedAssignorError(GroupError):
+    """This broker does not have that assignor."""
+
+    code = ErrorCode.UNSUPPORTED_ASSIGNOR
+
+
+class InvalidRegularExpressionError(GroupError):
+    """What a member subscribed to is no regular expression."""
+
+    code = ErrorCode.INVALID_REGULAR_EXPRESSION
+
+
+class InvalidGroupRequestError(GroupError):
+    """A request whose fields do not fit together."""
+
+    code = ErrorCode.INVALID_REQUEST

@@ -7,6 +7,7 @@ Source: Kafka's group-coordinator/src/main/resources/common/message.
 import struct
 from typing import ClassVar, NamedTuple, TypeVar
 
+from cluster.groups.consumer_records import CONSUMER_KINDS, ConsumerKey, ConsumerValue
 from storage.errors import ErrorCode, OttlaError
 from wire.codec import decode, encode
 from wire.errors import WireError
@@ -107,9 +108,10 @@ class GroupMetadataValue(Message):
     )
 
 
-Key = OffsetCommitKey | GroupMetadataKey
-Value = OffsetCommitValue | GroupMetadataValue
-ValueT = TypeVar("ValueT", OffsetCommitValue, GroupMetadataValue)
+Key = OffsetCommitKey | GroupMetadataKey | ConsumerKey
+Value = OffsetCommitValue | GroupMetadataValue | ConsumerValue
+ValueT = TypeVar("ValueT", bound=Value)
+_CONSUMER = {key.KIND: (key, value) for key, value in CONSUMER_KINDS}
 
 
 class GroupRecord(NamedTuple):
@@ -148,6 +150,10 @@ def decode_record(key: bytes, value: bytes | None) -> GroupRecord | None:
         if kind == GROUP_KIND:
             group = decode(GroupMetadataKey, kind, False, memoryview(key)[_PREFIX.size :])
             return GroupRecord(group, _decode_value(GroupMetadataValue, value))
+        if kind in _CONSUMER:
+            of_key, of_value = _CONSUMER[kind]
+            found = decode(of_key, kind, False, memoryview(key)[_PREFIX.size :])
+            return GroupRecord(found, _decode_value(of_value, value))
     except (WireError, struct.error) as error:
         raise DamagedGroupRecordError(
             f"a record of __consumer_offsets cannot be read: {error}"

@@ -11,6 +11,7 @@ class GroupSettings:
     initial_rebalance_delay_ms: group.initial.rebalance.delay.ms, how long an empty group waits for more members.
     max_size: group.max.size. offset_metadata_max_bytes: offset.metadata.max.bytes.
     offsets_retention_ms: offsets.retention.minutes.
+    consumer_*: group.consumer.*, for groups with the protocol of KIP-848. consumer_assignors: the first is the default.
     """
 
     min_session_timeout_ms: int = 6_000
@@ -19,12 +20,20 @@ class GroupSettings:
     max_size: int = 2**31 - 1
     offset_metadata_max_bytes: int = 4096
     offsets_retention_ms: int = 7 * 24 * 60 * 60 * 1000
+    consumer_session_timeout_ms: int = 45_000
+    consumer_heartbeat_interval_ms: int = 5_000
+    consumer_max_size: int = 2**31 - 1
+    consumer_assignors: tuple[str, ...] = ("uniform", "range")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. knows_member_id_required: whether it can be told its id first (KIP-394)."""
+    """Who asks. knows_member_id_required: whether it can be told its id first (KIP-394).
+
+    makes_member_id: whether it has to bring an id of its own (KIP-1082).
+    """
 
     client_id: str
     host: str
     knows_member_id_required: bool = True
+    makes_member_id: bool = False

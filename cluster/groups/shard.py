@@ -66,7 +66,8 @@ class Shard:
         if self._closed:
             return
         self._loaded = True
-        for group_id in self.coordinator.groups:
+        self.coordinator.loaded(self._now())
+        for group_id in self.coordinator.group_ids():
             self._schedule(group_id)
         took_ms = self._now().now_ms - began_ms
         tell = log.info if found else log.debug

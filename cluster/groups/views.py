@@ -4,8 +4,11 @@ from typing import NamedTuple
 
 from cluster.groups.classic_group import State
 from cluster.groups.coordinator import Coordinator
+from cluster.groups.reconciliation import NOTHING, Assignment, ConsumerMember
+from cluster.groups.subscriptions import CONSUMER as CONSUMER_PROTOCOL
 
 CLASSIC = "classic"
+CONSUMER = "consumer"
 
 
 class MemberView(NamedTuple):
@@ -30,8 +33,51 @@ class GroupView(NamedTuple):
     members: tuple[MemberView, ...] = ()
 
 
+class ConsumerMemberView(NamedTuple):
+    """A member of a KIP-848 group. target: what it shall have."""
+
+    member: ConsumerMember
+    target: Assignment
+
+
+class ConsumerGroupView(NamedTuple):
+    """A KIP-848 group. state: Kafka's word for it."""
+
+    group_id: str
+    state: str
+    epoch: int
+    assignment_epoch: int
+    assignor: str
+    members: tuple[ConsumerMemberView, ...]
+
+
+def consumer_described(
+    coordinator: Coordinator, group_id: str, default_assignor: str
+) -> ConsumerGroupView | None:
+    """A KIP-848 group as far as it is committed; None when it is none."""
+    group = coordinator.consumer.groups.get(group_id)
+    if group is None:
+        return None
+    state = group.committed
+    return ConsumerGroupView(
+        group_id,
+        state.phase.value,
+        state.epoch,
+        state.assignment_epoch,
+        state.assignor(default_assignor),
+        tuple(
+            ConsumerMemberView(each, state.targets.get(each.member_id, NOTHING))
+            for each in state.members.values()
+        ),
+    )
+
+
 def described(coordinator: Coordinator, group_id: str) -> GroupView:
-    """A group that exists, with its members."""
+    """A group that exists, with its members, if they have the classic protocol."""
+    consumer = coordinator.consumer.groups.get(group_id)
+    if consumer is not None:
+        phase = consumer.committed.phase.value
+        return GroupView(group_id, CONSUMER, phase, CONSUMER_PROTOCOL, "")
     group = coordinator.groups.get(group_id)
     if group is None:
         return GroupView(group_id, CLASSIC, State.EMPTY.value, "", "")

@@ -17,9 +17,20 @@ from cluster.groups.errors import (
 from cluster.groups.offsets import Position, TopicPartition
 from cluster.groups.settings import Caller, GroupSettings
 from cluster.groups.step import Step
-from cluster.groups.views import GroupView, described, listed
+from cluster.groups.views import (
+    CONSUMER,
+    ConsumerGroupView,
+    GroupView,
+    consumer_described,
+    described,
+    listed,
+)
 from kraft.metadata.image import MetadataImage
 from storage.errors import ErrorCode, OttlaError
+from wire.messages.consumer_group_heartbeat import (
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+)
 from wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 from wire.messages.join_group import JoinGroupRequest, JoinGroupResponse
 from wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
@@ -92,6 +103,20 @@ class GroupHandler:
         assert isinstance(response, LeaveGroupResponse)
         return response
 
+    async def consumer_heartbeat(
+        self, request: ConsumerGroupHeartbeatRequest, caller: Caller
+    ) -> ConsumerGroupHeartbeatResponse:
+        """Answered when what it changed is committed."""
+        shard = self._coordinators.shard(request.group_id)
+        response = await shard.ask(
+            request.group_id,
+            lambda ticket, clock: shard.coordinator.consumer_heartbeat(
+                request, caller, ticket, clock
+            ),
+        )
+        assert isinstance(response, ConsumerGroupHeartbeatResponse)
+        return response
+
     async def commit(self, request: OffsetCommitRequest) -> OffsetCommitResponse:
         """Answered when the positions are committed; partitions that are not there are refused one by one."""
         wanted: dict[TopicPartition, Position] = {}
@@ -162,10 +187,20 @@ class GroupHandler:
             ) from None
 
     def positions(
-        self, group_id: str, partitions: Iterable[TopicPartition] | None
+        self,
+        group_id: str,
+        partitions: Iterable[TopicPartition] | None,
+        *,
+        member_id: str | None = None,
+        member_epoch: int = -1,
     ) -> dict[TopicPartition, Position]:
-        """What a group has committed; of `partitions`, NO_OFFSET where it has not. None: all that it has."""
-        known = self._coordinators.shard(group_id).require_loaded().offsets.of(group_id)
+        """What a group has committed; of `partitions`, NO_OFFSET where it has not. None: all that it has.
+
+        member_id, member_epoch: who asks, when that is told. Raises UnknownMemberIdError, StaleMemberEpochError.
+        """
+        coordinator = self._coordinators.shard(group_id).require_loaded()
+        coordinator.check_fetch(group_id, member_id, member_epoch)
+        known = coordinator.offsets.of(group_id)
         if partitions is None:
             return dict(known)
         return {each: known.get(each, NO_OFFSET) for each in partitions}
@@ -175,7 +210,19 @@ class GroupHandler:
         coordinator = self._coordinators.shard(group_id).require_loaded()
         if not coordinator.exists(group_id):
             raise GroupIdNotFoundError(f"there is no group {group_id}")
-        return described(coordinator, group_id)
+        found = described(coordinator, group_id)
+        if found.group_type == CONSUMER:
+            raise GroupIdNotFoundError(f"Group {group_id} is not a classic group.")
+        return found
+
+    def describe_consumer(self, group_id: str) -> ConsumerGroupView:
+        """A KIP-848 group as it is. Raises GroupIdNotFoundError."""
+        coordinator = self._coordinators.shard(group_id).require_loaded()
+        default = self._settings().consumer_assignors[0]
+        found = consumer_described(coordinator, group_id, default)
+        if found is None:
+            raise GroupIdNotFoundError(f"Group {group_id} is not a consumer group.")
+        return found
 
     def list_all(self) -> list[GroupView]:
         """Every group that this broker coordinates. Raises CoordinatorLoadInProgressError."""

@@ -18,6 +18,7 @@ CleanupPolicy = Literal["delete", "compact", "compact,delete", "delete,compact"]
 CompressionType = Literal["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]
 TimestampType = Literal["CreateTime", "LogAppendTime"]
 FlushPolicy = Literal["sync", "os"]
+ConsumerAssignors = Literal["uniform", "range", "uniform,range", "range,uniform"]
 
 Milliseconds = Annotated[int, Meta(ge=0, le=INT64_MAX)]
 
@@ -176,6 +177,51 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
         int,
         Meta(ge=1, le=32767, description="Replicas of a topic created without a number of them."),
     ] = 1
+    group_consumer_assignors: Annotated[
+        ConsumerAssignors,
+        Meta(
+            description="The assignors of groups with the protocol of KIP-848 (`group.protocol=consumer`); the first "
+            "is taken when the members do not ask for one."
+        ),
+    ] = "uniform,range"
+    group_consumer_heartbeat_interval_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT32_MAX,
+            description="How often members of KIP-848 groups are told to send a heartbeat; the limits are "
+            "`group.consumer.min.heartbeat.interval.ms` and `group.consumer.max.heartbeat.interval.ms`.",
+        ),
+    ] = 5_000
+    group_consumer_max_heartbeat_interval_ms: Annotated[
+        int,
+        Meta(ge=1, le=INT32_MAX, description="The longest heartbeat interval of KIP-848 groups."),
+    ] = 15_000
+    group_consumer_max_session_timeout_ms: Annotated[
+        int,
+        Meta(ge=1, le=INT32_MAX, description="The longest session of members of KIP-848 groups."),
+    ] = 60_000
+    group_consumer_max_size: Annotated[
+        int,
+        Meta(ge=1, le=INT32_MAX, description="The most members that a KIP-848 group may have."),
+    ] = INT32_MAX
+    group_consumer_min_heartbeat_interval_ms: Annotated[
+        int,
+        Meta(ge=1, le=INT32_MAX, description="The shortest heartbeat interval of KIP-848 groups."),
+    ] = 5_000
+    group_consumer_min_session_timeout_ms: Annotated[
+        int,
+        Meta(ge=1, le=INT32_MAX, description="The shortest session of members of KIP-848 groups."),
+    ] = 45_000
+    group_consumer_session_timeout_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=INT32_MAX,
+            description="A member of a KIP-848 group that is silent for so long is taken out; the limits are "
+            "`group.consumer.min.session.timeout.ms` and `group.consumer.max.session.timeout.ms`.",
+        ),
+    ] = 45_000
     group_initial_rebalance_delay_ms: Annotated[
         int,
         Meta(
@@ -305,6 +351,14 @@ CLUSTER_ONLY_KEYS = frozenset(
     + [
         "auto.leader.rebalance.enable",
         "default.replication.factor",
+        "group.consumer.assignors",
+        "group.consumer.heartbeat.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+        "group.consumer.max.session.timeout.ms",
+        "group.consumer.max.size",
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.session.timeout.ms",
         "group.initial.rebalance.delay.ms",
         "group.max.session.timeout.ms",
         "group.max.size",

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,11 @@ def own_cluster(tmp_path: Path) -> Iterator[LocalCluster]:
     yield from running(tmp_path / "cluster")
 
 
-def running(folder: Path) -> Iterator[LocalCluster]:
+def running(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[LocalCluster]:
     """Start, hand over, stop."""
-    made = LocalCluster.init(folder, base_port=free_base_port(3, random.Random()))
+    made = LocalCluster.init(
+        folder, base_port=free_base_port(3, random.Random()), settings=settings or {}
+    )
     try:
         asyncio.run(made.up())
         yield made

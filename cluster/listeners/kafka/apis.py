@@ -16,7 +16,9 @@ from cluster.handlers.produce import ProduceHandler
 from cluster.handlers.quorum import QuorumHandler
 from cluster.listeners.kafka.cluster_info import KafkaClusterInfo
 from cluster.listeners.kafka.configs import KafkaConfigs
+from cluster.listeners.kafka.consumer_group_describe import KafkaConsumerGroupDescribe
 from cluster.listeners.kafka.dispatcher import Dispatcher
+from cluster.listeners.kafka.features import features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.fetch_sessions import FetchSessions
 from cluster.listeners.kafka.group_admin import KafkaGroupAdmin
@@ -33,6 +35,8 @@ from cluster.replication.partition import Partition, TopicIdPartition
 from kraft.metadata.image import MetadataImage
 from wire.messages.alter_configs import AlterConfigsRequest
 from wire.messages.alter_partition_reassignments import AlterPartitionReassignmentsRequest
+from wire.messages.consumer_group_describe import ConsumerGroupDescribeRequest
+from wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from wire.messages.create_partitions import CreatePartitionsRequest
 from wire.messages.create_topics import CreateTopicsRequest
 from wire.messages.delete_groups import DeleteGroupsRequest
@@ -90,7 +94,7 @@ def dispatcher(services: Services) -> Dispatcher:
     """Everything a broker answers over the Kafka protocol."""
     produce = KafkaProduce(services.produce, services.image)
     fetch = KafkaFetch(services.fetch, FetchSessions(services.rng), services.image)
-    return Dispatcher(produce, fetch, _apis(services))
+    return Dispatcher(produce, fetch, _apis(services), lambda: features(services.image()))
 
 
 def _apis(services: Services) -> Mapping[int, Api]:
@@ -110,6 +114,7 @@ def _apis(services: Services) -> Mapping[int, Api]:
         services.config.log_dir,
     )
     groups = KafkaGroups(services.groups)
+    consumer_describe = KafkaConsumerGroupDescribe(services.groups, services.image)
     group_offsets = KafkaGroupOffsets(services.groups, services.image)
     group_admin = KafkaGroupAdmin(services.groups, services.group_location, services.image)
     return dict(
@@ -122,6 +127,8 @@ def _apis(services: Services) -> Mapping[int, Api]:
             api(SyncGroupRequest, groups.sync),
             api(HeartbeatRequest, groups.heartbeat),
             api(LeaveGroupRequest, groups.leave),
+            api(ConsumerGroupHeartbeatRequest, groups.consumer_heartbeat),
+            api(ConsumerGroupDescribeRequest, consumer_describe.answer),
             api(OffsetCommitRequest, group_offsets.commit),
             api(OffsetFetchRequest, group_offsets.fetch),
             api(OffsetDeleteRequest, group_offsets.delete),

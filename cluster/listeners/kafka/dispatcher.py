@@ -1,7 +1,8 @@
 """From a request's number to what answers it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from cluster.listeners.kafka.features import Features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.produce import KafkaProduce
 from cluster.listeners.kafka.request import Api, Buffer, Client, answer_bytes, serve
@@ -21,7 +22,14 @@ _UNDERSTOOD = dict(MESSAGES)
 class Dispatcher:
     """`apis`: everything but Produce, Fetch and ApiVersions."""
 
-    def __init__(self, produce: KafkaProduce, fetch: KafkaFetch, apis: Mapping[int, Api]) -> None:
+    def __init__(
+        self,
+        produce: KafkaProduce,
+        fetch: KafkaFetch,
+        apis: Mapping[int, Api],
+        features: Callable[[], Features],
+    ) -> None:
+        self._features = features
         self.produce = produce
         self._fetch = fetch
         self._apis = apis
@@ -67,7 +75,11 @@ class Dispatcher:
             flexible = header.api_version >= ApiVersionsRequest.FLEXIBLE
             decode(ApiVersionsRequest, header.api_version, flexible, frame[header.body_at :])
         keys = ADVERTISED if known else {ApiKey.API_VERSIONS: (first, last)}
+        features = self._features()
         response = ApiVersionsResponse(
+            supported_features=features.supported,
+            finalized_features_epoch=features.epoch,
+            finalized_features=features.finalized,
             error_code=ErrorCode.NONE if known else ErrorCode.UNSUPPORTED_VERSION,
             api_keys=tuple(
                 ApiVersion(api_key=key, min_version=low, max_version=high)

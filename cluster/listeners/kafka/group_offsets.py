@@ -130,7 +130,12 @@ class KafkaGroupOffsets:
                 ids[name] = topic.topic_id
                 asked += [TopicPartition(name, index) for index in topic.partition_indexes]
         try:
-            found = self._groups.positions(wanted.group_id, asked)
+            found = self._groups.positions(
+                wanted.group_id,
+                asked,
+                member_id=wanted.member_id,
+                member_epoch=wanted.member_epoch,
+            )
         except OttlaError as error:
             return OffsetFetchResponseGroup(group_id=wanted.group_id, error_code=error.code)
         topics = self._image().topics_by_name

@@ -4,6 +4,10 @@ from cluster.groups.settings import Caller
 from cluster.handlers.groups import GroupHandler
 from cluster.listeners.kafka.request import Client
 from storage.errors import OttlaError
+from wire.messages.consumer_group_heartbeat import (
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+)
 from wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 from wire.messages.join_group import JoinGroupRequest, JoinGroupResponse
 from wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
@@ -11,6 +15,7 @@ from wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
 
 MEMBER_ID_REQUIRED_FROM = 4
 PROTOCOL_MAY_BE_NULL_FROM = 7
+MEMBER_MAKES_ID_FROM = 1
 
 
 class KafkaGroups:
@@ -56,3 +61,17 @@ class KafkaGroups:
             return await self._groups.leave(request)
         except OttlaError as error:
             return LeaveGroupResponse(error_code=error.code)
+
+    async def consumer_heartbeat(
+        self, client: Client, request: ConsumerGroupHeartbeatRequest
+    ) -> ConsumerGroupHeartbeatResponse:
+        """ConsumerGroupHeartbeat."""
+        caller = Caller(
+            client.client_id,
+            f"/{client.host}",
+            makes_member_id=client.api_version >= MEMBER_MAKES_ID_FROM,
+        )
+        try:
+            return await self._groups.consumer_heartbeat(request, caller)
+        except OttlaError as error:
+            return ConsumerGroupHeartbeatResponse(error_code=error.code, error_message=str(error))

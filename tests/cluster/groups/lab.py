@@ -31,7 +31,7 @@ GROUP = "g"
 class Lab:
     """Tickets are numbers; `answers` has what each was told: a response, or the error."""
 
-    def __init__(self, *, delay_ms: int = 0, seed: int = 1, **settings: int) -> None:
+    def __init__(self, *, delay_ms: int = 0, seed: int = 1, **settings: Any) -> None:
         self.settings = GroupSettings(initial_rebalance_delay_ms=delay_ms, **settings)
         self.coordinator = Coordinator(self.settings, random.Random(seed))
         self.now_ms = 1_000_000

@@ -13,6 +13,7 @@ from cluster.errors import UnknownTopicOrPartitionError
 from cluster.handlers.fetch import FetchHandler
 from cluster.handlers.produce import ProduceHandler
 from cluster.listeners.kafka.dispatcher import Dispatcher
+from cluster.listeners.kafka.features import features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.fetch_sessions import FetchSessions
 from cluster.listeners.kafka.produce import KafkaProduce
@@ -79,6 +80,7 @@ async def with_door(
         KafkaProduce(handler, lambda: EMPTY_IMAGE),
         fetch,
         dict([api(HeartbeatRequest, answer or at_once)]),
+        lambda: features(EMPTY_IMAGE),
     )
     door = KafkaDoor(Endpoint("KAFKA", "127.0.0.1", 0), limits or KafkaLimits())
     async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:

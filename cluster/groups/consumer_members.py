@@ -1,0 +1,322 @@
+"""The heartbeats of one KIP-848 group: join, stay, let go, leave, and silence. Pure; model: Kafka's
+GroupMetadataManager.
+
+One request says everything: what a member wants, what it has, and the epoch that it was told last. Every step of the
+group is taken in the heartbeat of a member: the group's epoch, the target for all, and what this member gets now.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from uuid import UUID
+
+from cluster.groups import consumer_changes as changes
+from cluster.groups.assignors import ASSIGNORS, MemberSubscription, uniform
+from cluster.groups.classic_rebalance import Clock
+from cluster.groups.consumer_checks import checked_member, owned_partitions
+from cluster.groups.consumer_group import ConsumerGroup, by_topic
+from cluster.groups.errors import GroupMaxSizeReachedError
+from cluster.groups.reconciliation import (
+    JOINING,
+    LEAVING,
+    LEAVING_FOR_A_WHILE,
+    NOTHING,
+    Assignment,
+    ConsumerMember,
+    MemberState,
+    reconcile,
+)
+from cluster.groups.settings import Caller, GroupSettings
+from cluster.groups.step import Step, Ticket
+from cluster.groups.topics import Topics, compiled
+from wire.messages import consumer_group_heartbeat as wire
+from wire.messages.consumer_group_heartbeat import (
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+)
+
+RETRY_MS = 1_000
+"""When taking out a silent member could not be kept, it is tried again so much later."""
+
+
+class ConsumerMembers:
+    """Refusals are raised as GroupError before anything is changed. `topics`: the newest metadata."""
+
+    def __init__(
+        self,
+        settings: GroupSettings,
+        rng: random.Random,
+        topics: Callable[[], Topics],
+    ) -> None:
+        self.settings = settings
+        self._rng = rng
+        self._topics = topics
+
+    def heartbeat(
+        self,
+        group: ConsumerGroup,
+        request: ConsumerGroupHeartbeatRequest,
+        caller: Caller,
+        ticket: Ticket,
+        clock: Clock,
+    ) -> Step:
+        """ConsumerGroupHeartbeat."""
+        if request.member_epoch in (LEAVING, LEAVING_FOR_A_WHILE):
+            return self._leave(group, request, ticket, clock)
+        if request.subscribed_topic_regex:
+            compiled(request.subscribed_topic_regex)
+        member_id = request.member_id or str(UUID(int=self._rng.getrandbits(128), version=4))
+        before = self._admit(group, member_id, request)
+        subscribed_anew = self._subscribe(group, before, request, caller)
+        self._follow_topics(group, clock, anew=subscribed_anew)
+        if group.current.epoch > group.current.assignment_epoch:
+            self._assign(group)
+        after = self._reconcile(group, member_id, request, clock)
+        self._heard(group, member_id, clock)
+        return group.finish(Step().answer(ticket, self._answer(request, before, after)))
+
+    def _heard(self, group: ConsumerGroup, member_id: str, clock: Clock) -> None:
+        until = clock.now_ms + self.settings.consumer_session_timeout_ms
+        group.heard_until_ms[member_id] = until
+        group.due_at(until)
+
+    def _admit(
+        self, group: ConsumerGroup, member_id: str, request: ConsumerGroupHeartbeatRequest
+    ) -> ConsumerMember:
+        """The member as it was; a new one has nothing. A static member's new process takes over what the old had."""
+        if request.member_epoch != JOINING:
+            return checked_member(group, request)
+        state, instance_id = group.current, request.instance_id
+        if instance_id is not None and instance_id in state.static:
+            old = checked_member(group, request)
+            if old.epoch == LEAVING_FOR_A_WHILE:
+                return self._take_over(group, old, member_id)
+            return old
+        if member_id in state.members:
+            return state.members[member_id]
+        if len(state.members) >= self.settings.consumer_max_size:
+            raise GroupMaxSizeReachedError(
+                f"group {group.group_id} has {len(state.members)} members; "
+                f"group.consumer.max.size={self.settings.consumer_max_size}"
+            )
+        return ConsumerMember(member_id, instance_id=instance_id)
+
+    def _take_over(
+        self, group: ConsumerGroup, old: ConsumerMember, member_id: str
+    ) -> ConsumerMember:
+        new = replace(
+            old,
+            member_id=member_id,
+            epoch=0,
+            previous_epoch=0,
+            state=MemberState.STABLE,
+            revoking=NOTHING,
+        )
+        shall_have = group.current.targets.get(old.member_id, NOTHING)
+        if old.member_id != member_id:
+            group.emit(*changes.no_member(group.group_id, old.member_id))
+        group.emit(
+            changes.subscription(group.group_id, new),
+            changes.target(group.group_id, member_id, shall_have),
+            changes.current(group.group_id, new),
+        )
+        return new
+
+    def _subscribe(
+        self,
+        group: ConsumerGroup,
+        before: ConsumerMember,
+        request: ConsumerGroupHeartbeatRequest,
+        caller: Caller,
+    ) -> bool:
+        """Take in what the member says of itself; whether that changes what the group reads."""
+        names, regex = request.subscribed_topic_names, request.subscribed_topic_regex
+        after = replace(
+            before,
+            instance_id=request.instance_id or before.instance_id,
+            rack_id=request.rack_id or before.rack_id,
+            client_id=caller.client_id,
+            client_host=caller.host,
+            rebalance_timeout_ms=(
+                request.rebalance_timeout_ms
+                if request.rebalance_timeout_ms >= 0
+                else before.rebalance_timeout_ms
+            ),
+            topics=before.topics if names is None else tuple(sorted(set(names))),
+            # An empty one takes it back, null says nothing.
+            regex=before.regex if regex is None else (regex or None),
+            assignor=request.server_assignor or before.assignor,
+        )
+        is_new = before.member_id not in group.current.members
+        if is_new or after != before:
+            group.emit(changes.subscription(group.group_id, after))
+        return is_new or (after.topics, after.regex) != (before.topics, before.regex)
+
+    def _follow_topics(self, group: ConsumerGroup, clock: Clock, *, anew: bool) -> None:
+        """Begin a new epoch when the group wants something else, or what it wants has changed."""
+        topics, state = self._topics(), group.current
+        if not anew and group.checked_topics is topics:
+            return
+        group.checked_topics = topics
+        used = state.used_regexes()
+        for regex in sorted(used):
+            found = topics.matching(regex)
+            if state.regexes.get(regex) != found:
+                anew = True
+                group.emit(
+                    changes.regex(group.group_id, regex, found, topics.offset, clock.wall_ms)
+                )
+        for regex in sorted(state.regexes.keys() - used):
+            group.emit(changes.no_regex(group.group_id, regex))
+        now = topics.metadata_hash(state.subscribed_topics())
+        if anew or now != state.metadata_hash:
+            group.emit(changes.epoch(group.group_id, state.epoch + 1, now))
+
+    def _assign(self, group: ConsumerGroup) -> None:
+        """Make the target for the newest epoch."""
+        state, topics = group.current, self._topics()
+        partitions = topics.partitions(state.subscribed_topics())
+        subscriptions = {}
+        for member_id, member in state.members.items():
+            ids = (topics.topic_id(name) for name in state.topics_of(member))
+            subscriptions[member_id] = MemberSubscription(
+                frozenset(each for each in ids if each is not None),
+                state.targets.get(member_id, NOTHING),
+                member.instance_id,
+            )
+        assignor = ASSIGNORS.get(state.assignor(self.settings.consumer_assignors[0]), uniform)
+        for member_id, found in assignor(subscriptions, partitions).items():
+            if state.targets.get(member_id) != found:
+                group.emit(changes.target(group.group_id, member_id, found))
+        group.emit(changes.assignment_epoch(group.group_id, state.epoch))
+
+    def _reconcile(
+        self,
+        group: ConsumerGroup,
+        member_id: str,
+        request: ConsumerGroupHeartbeatRequest,
+        clock: Clock,
+    ) -> ConsumerMember:
+        state = group.current
+        member = state.members[member_id]
+        if JOINING < request.member_epoch < member.epoch:
+            # Its last answer was lost. It hears it again, before it is moved on: it is never two epochs behind.
+            return member
+        after = reconcile(
+            member,
+            state.assignment_epoch,
+            state.targets.get(member_id, NOTHING),
+            lambda partition: state.is_free(member_id, partition),
+            # Who joins says that it has nothing; but that request may be an old one that comes late.
+            None if request.member_epoch == JOINING else owned_partitions(request),
+        )
+        assert after.epoch > JOINING, (group.group_id, after)
+        if after is not member:
+            group.emit(changes.current(group.group_id, after))
+            self._watch_revocation(group, after, clock)
+        return after
+
+    @staticmethod
+    def _watch_revocation(group: ConsumerGroup, member: ConsumerMember, clock: Clock) -> None:
+        if member.state is MemberState.UNREVOKED_PARTITIONS:
+            until = clock.now_ms + max(member.rebalance_timeout_ms, 0)
+            group.revoking_until_ms[member.member_id] = until
+            group.due_at(until)
+        else:
+            group.revoking_until_ms.pop(member.member_id, None)
+
+    def _answer(
+        self,
+        request: ConsumerGroupHeartbeatRequest,
+        before: ConsumerMember,
+        after: ConsumerMember,
+    ) -> ConsumerGroupHeartbeatResponse:
+        names_all = (
+            request.rebalance_timeout_ms >= 0
+            and (
+                request.subscribed_topic_names is not None
+                or request.subscribed_topic_regex is not None
+            )
+            and request.topic_partitions is not None
+        )
+        repeated = request.member_epoch != before.epoch
+        assignment = None
+        if names_all or repeated or before.assigned != after.assigned:
+            assignment = _assignment(after.assigned)
+        return ConsumerGroupHeartbeatResponse(
+            member_id=after.member_id,
+            member_epoch=after.epoch,
+            heartbeat_interval_ms=self.settings.consumer_heartbeat_interval_ms,
+            assignment=assignment,
+        )
+
+    def _leave(
+        self,
+        group: ConsumerGroup,
+        request: ConsumerGroupHeartbeatRequest,
+        ticket: Ticket,
+        clock: Clock,
+    ) -> Step:
+        member = checked_member(group, request)
+        if request.member_epoch == LEAVING_FOR_A_WHILE:
+            # It has stopped reading; what it has is kept for its return until the session ends.
+            away = replace(
+                member,
+                epoch=LEAVING_FOR_A_WHILE,
+                state=MemberState.STABLE,
+                revoking=NOTHING,
+            )
+            group.emit(changes.current(group.group_id, away))
+            group.revoking_until_ms.pop(member.member_id, None)
+        else:
+            self._remove(group, [member.member_id], clock)
+        response = ConsumerGroupHeartbeatResponse(
+            member_id=member.member_id, member_epoch=request.member_epoch
+        )
+        return group.finish(Step().answer(ticket, response))
+
+    def remove(self, group: ConsumerGroup, member_ids: Iterable[str], clock: Clock) -> Step:
+        """Members go, because an administrator says so or because they are silent."""
+        self._remove(group, member_ids, clock)
+        return group.finish(Step())
+
+    def _remove(self, group: ConsumerGroup, member_ids: Iterable[str], clock: Clock) -> None:
+        for member_id in member_ids:
+            group.emit(*changes.no_member(group.group_id, member_id))
+            group.revoking_until_ms.pop(member_id, None)
+        self._follow_topics(group, clock, anew=True)
+
+    def loaded(self, group: ConsumerGroup, clock: Clock) -> None:
+        """A coordinator has read the group: its members get a fresh session to speak up in."""
+        group.committed = group.current.copy()
+        for member in group.current.members.values():
+            self._heard(group, member.member_id, clock)
+            self._watch_revocation(group, member, clock)
+
+    def expire(self, group: ConsumerGroup, clock: Clock) -> Step:
+        """Who was silent for a session, or has not let go in time, is out."""
+        now_ms, late = clock.now_ms, []
+        for member_id in group.current.members:
+            until = group.heard_until_ms.get(member_id, now_ms)
+            until = min(until, group.revoking_until_ms.get(member_id, until))
+            if until <= now_ms:
+                late.append(member_id)
+                group.heard_until_ms[member_id] = now_ms + RETRY_MS
+        step = self.remove(group, late, clock) if late else Step()
+        times = [
+            at
+            for deadlines in (group.heard_until_ms, group.revoking_until_ms)
+            for member_id, at in deadlines.items()
+            if member_id in group.current.members or member_id in late
+        ]
+        group.deadline_ms = min(times, default=None)
+        return step
+
+
+def _assignment(partitions: Assignment) -> wire.Assignment:
+    return wire.Assignment(
+        topic_partitions=tuple(
+            wire.ResponseTopicPartitions(topic_id=topic_id, partitions=numbers)
+            for topic_id, numbers in by_topic(partitions).items()
+        )
+    )
