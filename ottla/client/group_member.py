@@ -138,12 +138,12 @@ class Membership:
                 self.last_error = error
                 await asyncio.sleep(RETRY_PAUSE_S)
             except BrokerError as error:
-                self.last_error = error
                 if error.code == ErrorCode.UNKNOWN_MEMBER_ID:
                     self.member_id, self.generation = "", -1
                     if owned:
                         raise MembershipLostError from error
                 elif error.code not in _AGAIN:
+                    self.last_error = error
                     self.refused(error)
                     raise
 
@@ -281,7 +281,8 @@ class Membership:
                 lambda stub, timeout: stub.Heartbeat(request, timeout=timeout), refused
             )
         except ClientError as error:
-            self.last_error = error
+            if error.code != ErrorCode.REBALANCE_IN_PROGRESS:
+                self.last_error = error
             # A newer generation is not touched by what is said of an older one.
             if isinstance(error, BrokerError) and self.generation == generation:
                 self.refused(error)
