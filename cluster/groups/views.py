@@ -20,7 +20,7 @@ class MemberView(NamedTuple):
 
 
 class GroupView(NamedTuple):
-    """One group. state: Kafka's word for it."""
+    """One group. state: Kafka's word for it; since_wall_ms: since when, milliseconds since the epoch, -1: not known."""
 
     group_id: str
     group_type: str
@@ -28,6 +28,7 @@ class GroupView(NamedTuple):
     protocol_type: str
     protocol: str
     members: tuple[MemberView, ...] = ()
+    since_wall_ms: int = -1
 
 
 def described(coordinator: Coordinator, group_id: str) -> GroupView:
@@ -54,6 +55,7 @@ def described(coordinator: Coordinator, group_id: str) -> GroupView:
             )
             for each in group.members.values()
         ),
+        group.state_since_wall_ms,
     )
 
 

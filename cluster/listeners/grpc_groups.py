@@ -341,6 +341,7 @@ def _described(found: GroupView) -> pb.DescribedGroup:
         type=found.group_type,
         protocol_type=found.protocol_type,
         protocol_name=found.protocol,
+        state_since_ms=found.since_wall_ms,
         members=[
             pb.DescribedMember(
                 member_id=each.member_id,

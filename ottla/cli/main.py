@@ -17,10 +17,12 @@ from ottla.cli import (
     common,
     demo,
     elect,
+    groups,
     health,
     local,
     reassign,
     records,
+    reset_offsets,
     server,
     topics,
 )
@@ -63,6 +65,8 @@ topics.app.command()(elect.elect)
 cluster.cluster_app.command()(broker_configs.configs)
 app.add_typer(local.app, name="local")
 app.add_typer(topics.app, name="topics")
+groups.app.command()(reset_offsets.reset_offsets)
+app.add_typer(groups.app, name="groups")
 app.command()(records.produce)
 app.command()(records.consume)
 app.command()(records.offsets)

@@ -924,12 +924,15 @@ class DescribedGroup(_message.Message):
     PROTOCOL_TYPE_FIELD_NUMBER: _builtins.int
     PROTOCOL_NAME_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    STATE_SINCE_MS_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     state: _builtins.str
     type: _builtins.str
     protocol_type: _builtins.str
     protocol_name: _builtins.str
     """The assignor, while the group is stable."""
+    state_since_ms: _builtins.int
+    """Since when it is in this state, milliseconds since the epoch; -1: not known."""
     @_builtins.property
     def error(self) -> _common_pb2.Error:
         """GROUP_ID_NOT_FOUND when there is none."""
@@ -946,10 +949,11 @@ class DescribedGroup(_message.Message):
         protocol_type: _builtins.str = ...,
         protocol_name: _builtins.str = ...,
         members: _abc.Iterable[Global___DescribedMember] | None = ...,
+        state_since_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "group_id", b"group_id", "members", b"members", "protocol_name", b"protocol_name", "protocol_type", b"protocol_type", "state", b"state", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "group_id", b"group_id", "members", b"members", "protocol_name", b"protocol_name", "protocol_type", b"protocol_type", "state", b"state", "state_since_ms", b"state_since_ms", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
