@@ -9,7 +9,6 @@ import typer
 from ottla.cli import common
 from ottla.cli.groups import AllGroups, Groups, names, need_groups, now_ms, topics_wanted
 
-
 Topics = Annotated[
     list[str] | None,
     typer.Option("--topic", metavar="TOPIC[:0,1]", help="Where; may be repeated."),

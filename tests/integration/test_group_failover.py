@@ -16,6 +16,7 @@ from tests.integration.load import full_isr
 pytestmark = pytest.mark.integration
 PARTITIONS = 4
 KILLS = 3
+BACK = {"kill": "start", "pause": "resume"}
 
 
 @pytest.fixture
@@ -58,7 +59,10 @@ class Watch:
             await asyncio.sleep(0.02)
 
 
-def test_a_coordinator_killed_under_load_takes_no_commit_back(cluster: LocalCluster) -> None:
+@pytest.mark.parametrize("how", ["kill", "pause"])
+def test_a_coordinator_that_dies_under_load_takes_no_commit_back(
+    cluster: LocalCluster, how: str
+) -> None:
     async def run() -> None:
         topic = group = "load"
         async with Admin(cluster.bootstrap) as admin:
@@ -81,11 +85,11 @@ def test_a_coordinator_killed_under_load_takes_no_commit_back(cluster: LocalClus
                     victim = await admin.coordinator(group)
                     sending = tasks.create_task(send(cluster, topic, range(400), PARTITIONS))
                     await until(partial(watch.has, sent + 1), "commits move")
-                    await asyncio.to_thread(cluster.kill, victim)
+                    await asyncio.to_thread(getattr(cluster, how), victim)
                     await sending
                     sent += 400
                     await until(partial(watch.has, sent), "all is read")
-                    cluster.start(victim)
+                    getattr(cluster, BACK[how])(victim)
                     await cluster.wait_serving([victim])
                     await full_isr(admin, topic)
                     await full_isr(admin, "__consumer_offsets")
