@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import confluent_kafka
+from kafka import KafkaConsumer
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from ottla import Admin, BrokerError, Consumer, ConsumerRecord, ErrorCode, Producer, TopicPartition
 from ottla.local.cluster import LocalCluster
@@ -120,6 +122,46 @@ class KafkaMember:
                     assert where[0] is not None
                     assert where[1] is not None
                     self.read.append((where[0], where[1]))
+        finally:
+            consumer.close()
+
+
+class KafkaPythonMember:
+    """The same with kafka-python."""
+
+    def __init__(self, cluster: LocalCluster, group: str, topic: str) -> None:
+        self.read: list[tuple[int, int]] = []
+        self.partitions: set[int] = set()
+        self._topic = topic
+        self._settings: dict[str, Any] = {
+            "bootstrap_servers": [node.kafka for node in cluster.nodes],
+            "group_id": group,
+            "auto_offset_reset": "earliest",
+            "session_timeout_ms": 3000,
+            "heartbeat_interval_ms": 200,
+            "request_timeout_ms": 20_000,
+            "partition_assignment_strategy": [RangePartitionAssignor],
+        }
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["KafkaPythonMember"]:
+        """Poll in a thread."""
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.to_thread(self._run, stop))
+            try:
+                yield self
+            finally:
+                stop.set()
+
+    def _run(self, stop: asyncio.Event) -> None:
+        consumer = KafkaConsumer(self._topic, **self._settings)
+        try:
+            while not stop.is_set():
+                found = consumer.poll(timeout_ms=100)
+                self.partitions = {each.partition for each in consumer.assignment()}
+                for where, records in found.items():
+                    self.read += [(where.partition, each.offset) for each in records]
         finally:
             consumer.close()
 

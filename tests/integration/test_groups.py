@@ -15,6 +15,7 @@ from ottla.client.errors import NoOffsetError, NotMemberError
 from ottla.local.cluster import LocalCluster
 from tests.integration.groups_lab import (
     KafkaMember,
+    KafkaPythonMember,
     Member,
     filled,
     places,
@@ -161,6 +162,31 @@ def test_cooperative_members_of_both_doors_share_a_group(cluster: LocalCluster) 
                 await until(lambda: len(ours.read) + len(theirs.read) >= 80, "both read on")
             await until(lambda: len(theirs.partitions) == 4, "theirs takes over")
         assert twice(places(ours.read) + theirs.read) == []
+
+    asyncio.run(run())
+
+
+def test_kafka_python_and_librdkafka_and_the_sdk_share_a_group(cluster: LocalCluster) -> None:
+    async def run() -> None:
+        topic = group = "three-kinds"
+        async with Admin(cluster.bootstrap) as admin:
+            await admin.create_topic(topic, partitions=6, replication_factor=3)
+        ours = Member(cluster.bootstrap, group, [topic], assignment_strategy=EAGER)
+        theirs = KafkaMember(cluster, group, topic, **{"partition.assignment.strategy": "range"})
+        python = KafkaPythonMember(cluster, group, topic)
+        async with ours.running(), theirs.running(), python.running():
+            members = (ours, theirs, python)
+            await until(
+                lambda: all(len(each.partitions) == 2 for each in members), "each has two of six"
+            )
+            assert ours.partitions | theirs.partitions | python.partitions == set(range(6))
+            await send(cluster, topic, range(60), 6)
+            await until(
+                lambda: len(ours.read) + len(theirs.read) + len(python.read) >= 60, "all is read"
+            )
+        read = places(ours.read) + theirs.read + python.read
+        assert twice(read) == []
+        assert len(read) == 60
 
     asyncio.run(run())
 
