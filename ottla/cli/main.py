@@ -19,6 +19,7 @@ from ottla.cli import (
     elect,
     groups,
     health,
+    kafka,
     local,
     reassign,
     records,
@@ -26,6 +27,7 @@ from ottla.cli import (
     server,
     topics,
 )
+from ottla.cli.kafka.options import PASS_ON
 
 app = typer.Typer(
     name="ottla",
@@ -70,6 +72,8 @@ app.add_typer(groups.app, name="groups")
 app.command()(records.produce)
 app.command()(records.consume)
 app.command()(records.offsets)
+for name, tool in kafka.TOOLS.items():
+    app.command(name, context_settings=PASS_ON, rich_help_panel="Kafka's own names")(tool)
 app.add_typer(cluster.cluster_app, name="cluster")
 app.add_typer(cluster.quorum_app, name="quorum")
 app.add_typer(bench.app, name="bench")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -59,45 +59,80 @@ def reset_offsets(
 
     Example: ottla groups reset-offsets billing --topic orders --to-datetime 2026-11-01T00:00:00 --execute
     """
-    from ottla.client.offset_reset import Scenario, exported
+    from ottla.client.offset_reset import exported
 
     need_groups(group, all_groups)
     if dry_run and execute:
         raise typer.BadParameter("--dry-run or --execute")
-    asked = {
-        Scenario.EARLIEST: to_earliest,
-        Scenario.LATEST: to_latest,
-        Scenario.CURRENT: to_current,
-        Scenario.OFFSET: to_offset is not None,
-        Scenario.SHIFT: shift_by is not None,
-        Scenario.TIME: bool(to_datetime) + bool(by_duration),
-        Scenario.FILE: from_file is not None,
-    }
-    if sum(asked.values()) != 1:
-        raise typer.BadParameter(
-            "exactly one of --to-earliest, --to-latest, --to-current, --to-offset, --shift-by, --to-datetime, "
-            "--by-duration and --from-file"
-        )
-    scenario = next(each for each, wanted in asked.items() if wanted)
-    if scenario is not Scenario.FILE and bool(topic) == all_topics:
-        raise typer.BadParameter("name topics with --topic, or give --all-topics")
-    moves = common.ask(
-        _work(
+    found = common.ask(
+        moves(
             bootstrap,
-            group,
-            scenario,
-            topics_wanted(topic or []),
-            number=to_offset if to_offset is not None else shift_by or 0,
-            time_ms=_time_ms(to_datetime, by_duration),
-            file=from_file.read_text(encoding="utf-8") if from_file is not None else None,
-            execute=execute,
+            Wanted.of(
+                group=group,
+                topic=topic,
+                all_topics=all_topics,
+                to_earliest=to_earliest,
+                to_latest=to_latest,
+                to_current=to_current,
+                to_offset=to_offset,
+                shift_by=shift_by,
+                to_datetime=to_datetime,
+                by_duration=by_duration,
+                from_file=from_file,
+                execute=execute,
+            ),
         )
     )
-    _show(
-        moves, exported(moves, with_group=len({each.group_id for each in moves}) > 1), export, json
-    )
+    several = len({each.group_id for each in found}) > 1
+    _show(found, exported(found, with_group=several), export, json)
     if not execute and not dry_run and not export and not json:
         typer.echo("nothing was moved: add --execute to do it", err=True)
+
+
+class Wanted(NamedTuple):
+    """What is to be moved where. groups None: all; time_ms -1: not by time; file: the content of a CSV."""
+
+    groups: list[str] | None
+    topics: Mapping[str, list[int] | None]
+    scenario: Any
+    number: int
+    time_ms: int
+    file: str | None
+    execute: bool
+
+    @classmethod
+    def of(cls, **asked: Any) -> "Wanted":
+        """From the options of a command line. Ends with usage help."""
+        from ottla.client.offset_reset import Scenario
+
+        to_offset, shift_by, from_file = asked["to_offset"], asked["shift_by"], asked["from_file"]
+        to_datetime, by_duration = asked["to_datetime"], asked["by_duration"]
+        given = {
+            Scenario.EARLIEST: asked["to_earliest"],
+            Scenario.LATEST: asked["to_latest"],
+            Scenario.CURRENT: asked["to_current"],
+            Scenario.OFFSET: to_offset is not None,
+            Scenario.SHIFT: shift_by is not None,
+            Scenario.TIME: bool(to_datetime) + bool(by_duration),
+            Scenario.FILE: from_file is not None,
+        }
+        if sum(given.values()) != 1:
+            raise typer.BadParameter(
+                "exactly one of --to-earliest, --to-latest, --to-current, --to-offset, --shift-by, --to-datetime, "
+                "--by-duration and --from-file"
+            )
+        scenario = next(each for each, wanted in given.items() if wanted)
+        if scenario is not Scenario.FILE and bool(asked["topic"]) == asked["all_topics"]:
+            raise typer.BadParameter("name topics with --topic, or give --all-topics")
+        return cls(
+            asked["group"] or None,
+            topics_wanted(asked["topic"] or []),
+            scenario,
+            to_offset if to_offset is not None else shift_by or 0,
+            _time_ms(to_datetime, by_duration),
+            from_file.read_text(encoding="utf-8") if from_file is not None else None,
+            asked["execute"],
+        )
 
 
 def _time_ms(to_datetime: str, by_duration: str) -> int:
@@ -112,40 +147,32 @@ def _time_ms(to_datetime: str, by_duration: str) -> int:
         raise typer.BadParameter(str(error), param_hint=hint) from None
 
 
-async def _work(
-    bootstrap: str,
-    group: list[str] | None,
-    scenario: Any,
-    topics: Mapping[str, list[int] | None],
-    *,
-    number: int,
-    time_ms: int,
-    file: str | None,
-    execute: bool,
-) -> list[Any]:
+async def moves(bootstrap: str, asked: Wanted) -> list[Any]:
+    """The plan, carried out when that is wanted. Raises ClientError for groups that have members."""
     from ottla.client.admin import Admin
     from ottla.client.offset_reset import imported, planned
 
     async with Admin(bootstrap) as admin:
-        chosen = await names(admin, group)
-        files = imported(file, chosen) if file is not None else {}
-        moves: list[Any] = []
+        chosen = await names(admin, asked.groups)
+        files = imported(asked.file, chosen) if asked.file is not None else {}
+        found: list[Any] = []
         for name in chosen:
             await _require_inactive(admin, name)
             committed = await admin.group_offsets(name)
             wanted = (
                 list(files.get(name, {}))
-                if file is not None
-                else await _partitions(admin, topics, committed)
+                if asked.file is not None
+                else await _partitions(admin, asked.topics, committed)
             )
-            known = await _known(admin, name, wanted, committed, time_ms)
-            moves += planned(name, scenario, known, number=number, offsets=files.get(name))
-        if execute:
-            for name in chosen:
-                after = {each.where: each.after for each in moves if each.group_id == name}
-                if after:
-                    await admin.alter_group_offsets(name, after)
-        return moves
+            known = await _known(admin, name, wanted, committed, asked.time_ms)
+            found += planned(
+                name, asked.scenario, known, number=asked.number, offsets=files.get(name)
+            )
+        for name in chosen if asked.execute else ():
+            after = {each.where: each.after for each in found if each.group_id == name}
+            if after:
+                await admin.alter_group_offsets(name, after)
+        return found
 
 
 async def _require_inactive(admin: Any, name: str) -> None:
@@ -209,7 +236,7 @@ async def _known(
     }
 
 
-def _show(moves: list[Any], csv: str, export: bool, json: bool) -> None:
+def _show(found: list[Any], csv: str, export: bool, json: bool) -> None:
     if json:
         common.print_json(
             [
@@ -221,7 +248,7 @@ def _show(moves: list[Any], csv: str, export: bool, json: bool) -> None:
                     "after": each.after,
                     "note": each.note,
                 }
-                for each in moves
+                for each in found
             ]
         )
     elif export:
@@ -236,9 +263,9 @@ def _show(moves: list[Any], csv: str, export: bool, json: bool) -> None:
                     each.before if each.before >= 0 else None,
                     each.after,
                 )
-                for each in moves
+                for each in found
             ],
         )
-        for each in moves:
+        for each in found:
             if each.note:
                 typer.echo(f"{each.where.topic}-{each.where.partition}: {each.note}", err=True)
