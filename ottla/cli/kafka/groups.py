@@ -54,10 +54,22 @@ async def _list(doors: str, asked: argparse.Namespace) -> int:
 
     async with Admin(doors) as admin:
         found = await admin.groups(_words(asked.state), _words(asked.type))
-    for each in found:
-        more = [each.type.capitalize()] * (asked.type is not None)
-        more += [each.state] * (asked.state is not None)
-        typer.echo(" ".join([each.group_id, *more]))
+    if asked.state is None and asked.type is None:
+        for each in found:
+            typer.echo(each.group_id)
+        return 0
+    heads = ["GROUP"] + ["TYPE"] * (asked.type is not None) + ["STATE"] * (asked.state is not None)
+    _columns(
+        heads,
+        [
+            [
+                each.group_id,
+                *([each.type.capitalize()] * (asked.type is not None)),
+                *([each.state] * (asked.state is not None)),
+            ]
+            for each in found
+        ],
+    )
     return 0
 
 
@@ -134,7 +146,11 @@ def _show(facts: Any, asked: argparse.Namespace) -> None:
 
 def _columns(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     lines = [list(heads), *([str(each) for each in row] for row in rows)]
-    widths = [max(15, *(len(line[column]) for line in lines)) for column in range(len(heads))]
+    widths = [
+        max(10 if head == "PARTITION" else 15, *(len(line[column]) for line in lines))
+        for column, head in enumerate(heads)
+    ]
+    widths[-1] = 0
     for line in lines:
         typer.echo(" ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
 

@@ -99,10 +99,8 @@ def _topic_id(topic: Any) -> str:
 
 
 async def _describe(admin: Any, topic: Any, asked: argparse.Namespace) -> None:
-    minimum = 1
-    if asked.under_min_isr_partitions or asked.at_min_isr_partitions:
-        configs = {each.name: each.value for each in await admin.topic_configs(topic.name)}
-        minimum = int(configs["min.insync.replicas"])
+    configs = {each.name: each for each in await admin.topic_configs(topic.name)}
+    minimum = int(configs["min.insync.replicas"].value)
     shown = [each for each in topic.partitions if _wanted(each, asked, minimum)]
     filtered = (
         asked.under_replicated_partitions
@@ -114,7 +112,9 @@ async def _describe(admin: Any, topic: Any, asked: argparse.Namespace) -> None:
         return
     if not filtered:
         replicas = len(topic.partitions[0].replicas) if topic.partitions else 0
-        settings = ",".join(f"{key}={value}" for key, value in sorted(topic.configs.items()))
+        settings = ",".join(
+            f"{key}={each.value}" for key, each in sorted(configs.items()) if _is_set(each)
+        )
         typer.echo(
             f"Topic: {topic.name}\tTopicId: {_topic_id(topic)}\tPartitionCount: {len(topic.partitions)}\t"
             f"ReplicationFactor: {replicas}\tConfigs: {settings}"
@@ -127,6 +127,17 @@ async def _describe(admin: Any, topic: Any, asked: argparse.Namespace) -> None:
             f"\tTopic: {topic.name}\tPartition: {each.partition}\tLeader: {leader}\tReplicas: {_ids(each.replicas)}\t"
             f"Isr: {_ids(each.isr)}\tElr: {_ids(each.elr)}\tLastKnownElr: "
         )
+
+
+def _is_set(entry: Any) -> bool:
+    """Whether somebody has said it while the cluster runs, for the topic or for all."""
+    from ottla.v1 import admin_pb2 as pb
+
+    return entry.source in (
+        pb.CONFIG_SOURCE_TOPIC,
+        pb.CONFIG_SOURCE_BROKER,
+        pb.CONFIG_SOURCE_CLUSTER,
+    )
 
 
 def _wanted(partition: Any, asked: argparse.Namespace, minimum: int) -> bool:
