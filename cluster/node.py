@@ -17,6 +17,7 @@ from cluster.errors import NotLeaderError
 from cluster.listeners import grpc_metadata
 from cluster.listeners.grpc_admin import GrpcAdmin
 from cluster.listeners.grpc_fetch import GrpcFetch
+from cluster.listeners.grpc_groups import GrpcGroups
 from cluster.listeners.grpc_log import GrpcLog
 from cluster.listeners.grpc_produce import GrpcProduce
 from cluster.listeners.grpc_server import GrpcDoor
@@ -117,7 +118,7 @@ class Node:
         return self._broker.cluster_id if self._broker is not None else ""
 
 
-def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin]:
+def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin, GrpcGroups]:
     listener = endpoint.name
 
     def hint(error: OttlaError) -> common_pb2.LeaderHint | None:
@@ -135,7 +136,8 @@ def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin]:
         hint,
     )
     admin = GrpcAdmin(listener, broker.node_id, broker.admin, broker.quorum, broker.delete_records)
-    return log_service, admin
+    groups = GrpcGroups(listener, broker.groups, broker.group_location, lambda: broker.image)
+    return log_service, admin, groups
 
 
 def _kafka_services(

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from ottla.client.batches import Delivery as Delivery
     from ottla.client.batches import RecordMetadata as RecordMetadata
     from ottla.client.consumer import Consumer as Consumer
-    from ottla.client.consumer import ConsumerRecord as ConsumerRecord
-    from ottla.client.consumer import TopicPartition as TopicPartition
     from ottla.client.errors import BrokerError as BrokerError
     from ottla.client.errors import ClientError as ClientError
     from ottla.client.errors import DeliveryTimeoutError as DeliveryTimeoutError
     from ottla.client.errors import NoBrokerError as NoBrokerError
+    from ottla.client.group_session import RebalanceListener as RebalanceListener
     from ottla.client.offsets import OffsetSpec as OffsetSpec
     from ottla.client.producer import Producer as Producer
+    from ottla.client.records import ConsumerRecord as ConsumerRecord
+    from ottla.client.records import OffsetAndMetadata as OffsetAndMetadata
+    from ottla.client.records import TopicPartition as TopicPartition
     from storage.errors import ErrorCode as ErrorCode
     from storage.errors import OttlaError as OttlaError
 
@@ -30,16 +32,18 @@ _HOMES = {
     "BrokerError": "ottla.client.errors",
     "ClientError": "ottla.client.errors",
     "Consumer": "ottla.client.consumer",
-    "ConsumerRecord": "ottla.client.consumer",
+    "ConsumerRecord": "ottla.client.records",
     "Delivery": "ottla.client.batches",
     "DeliveryTimeoutError": "ottla.client.errors",
     "ErrorCode": "storage.errors",
     "NoBrokerError": "ottla.client.errors",
+    "OffsetAndMetadata": "ottla.client.records",
     "OffsetSpec": "ottla.client.offsets",
     "OttlaError": "storage.errors",
     "Producer": "ottla.client.producer",
+    "RebalanceListener": "ottla.client.group_session",
     "RecordMetadata": "ottla.client.batches",
-    "TopicPartition": "ottla.client.consumer",
+    "TopicPartition": "ottla.client.records",
 }
 
 __all__ = list(_HOMES)

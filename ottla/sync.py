@@ -8,18 +8,20 @@ more than one loop (grpc/grpc#25364). Their methods may be called from any threa
 """
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ottla.client.admin import Admin as AsyncAdmin
 from ottla.client.batches import RecordMetadata
 from ottla.client.consumer import Consumer as AsyncConsumer
-from ottla.client.consumer import ConsumerRecord, TopicPartition
 from ottla.client.offsets import OffsetAndTime, OffsetSpec
+from ottla.client.partition_reader import Start
 from ottla.client.producer import Producer as AsyncProducer
+from ottla.client.records import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from storage.records import Header
 
 T = TypeVar("T")
@@ -31,10 +33,18 @@ class _Loop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run in the background and wait for the result."""
         return self.submit(work).result()
+
+    def call(self, what: Callable[[], None]) -> None:
+        """Call in the background, and at once from within it, as a listener does."""
+        if threading.current_thread() is self._thread:
+            what()
+        else:
+            self.run(_made(what))
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run in the background."""
@@ -44,8 +54,10 @@ class _Loop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=self._loop.run_forever, name="ottla", daemon=True)
-                thread.start()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="ottla", daemon=True
+                )
+                self._thread.start()
             return self._loop
 
 
@@ -131,41 +143,107 @@ class Consumer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(commit=error is None)
 
     def partitions_of(self, topic: str) -> list[TopicPartition]:
         """All partitions of a topic."""
         return _background.run(self._consumer.partitions_of(topic))
 
-    def assign(
-        self,
-        partitions: Iterable[tuple[str, int]],
-        *,
-        start: Literal["earliest", "latest"] | int = "earliest",
-    ) -> None:
+    def assign(self, partitions: Iterable[tuple[str, int]], *, start: Start | None = None) -> None:
         """Read these partitions and no others."""
         _background.run(_made(lambda: self._consumer.assign(partitions, start=start)))
 
-    def seek(self, where: tuple[str, int], offset: int | Literal["earliest", "latest"]) -> None:
+    def subscribe(
+        self,
+        topics: Sequence[str] | str | re.Pattern[str],
+        *,
+        listener: object | None = None,
+    ) -> None:
+        """Read a share of these topics with the group. `listener` is called in the background's thread, while `poll`
+        waits; it may call this consumer's methods that do not wait, and return coroutines of its own.
+        """
+        _background.run(self._consumer.subscribe(topics, listener=listener))
+
+    def unsubscribe(self) -> None:
+        """Leave the group."""
+        _background.run(self._consumer.unsubscribe())
+
+    @property
+    def subscription(self) -> list[str]:
+        """The topics that are subscribed to."""
+        return self._consumer.subscription
+
+    @property
+    def assignment(self) -> list[TopicPartition]:
+        """What is assigned."""
+        return self._consumer.assignment
+
+    @property
+    def paused(self) -> list[TopicPartition]:
+        """What is paused."""
+        return self._consumer.paused
+
+    @property
+    def member_id(self) -> str:
+        """What the coordinator calls this member."""
+        return self._consumer.member_id
+
+    @property
+    def last_error(self) -> Exception | None:
+        """What to look at when nothing comes."""
+        return self._consumer.last_error
+
+    def commit(
+        self, offsets: Mapping[tuple[str, int], int | OffsetAndMetadata] | None = None
+    ) -> None:
+        """Keep positions for the group: those given, or of all that was handed out."""
+        _background.run(self._consumer.commit(offsets))
+
+    def committed(
+        self, partitions: Iterable[tuple[str, int]]
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """What the group has committed, None where it has not."""
+        return _background.run(self._consumer.committed(partitions))
+
+    def seek(self, where: tuple[str, int], offset: Start) -> None:
         """Go on elsewhere with one partition."""
-        _background.run(_made(lambda: self._consumer.seek(where, offset)))
+        _background.call(lambda: self._consumer.seek(where, offset))
+
+    def pause(self, where: tuple[str, int]) -> None:
+        """Hand out nothing of a partition until `resume`."""
+        _background.call(lambda: self._consumer.pause(where))
+
+    def resume(self, where: tuple[str, int]) -> None:
+        """Go on with a paused partition where it was."""
+        _background.call(lambda: self._consumer.resume(where))
 
     def position(self, where: tuple[str, int]) -> int | None:
         """The offset of the next record."""
         return self._consumer.position(where)
 
+    def lag(self, where: tuple[str, int]) -> int | None:
+        """Records between the position and the end, as last heard of."""
+        return self._consumer.lag(where)
+
+    def offsets(
+        self, queries: Mapping[tuple[str, int], OffsetSpec | int]
+    ) -> dict[TopicPartition, OffsetAndTime]:
+        """Offsets by name, or by a timestamp in milliseconds."""
+        return _background.run(self._consumer.offsets(queries))
+
     def poll(self, timeout_s: float = 1.0, max_records: int = 500) -> list[ConsumerRecord]:
-        """Up to `max_records`, as soon as there are any; empty after `timeout_s`."""
+        """Up to `max_records`, as soon as there are any; empty after `timeout_s`. Rebalances happen here."""
         return _background.run(self._consumer.poll(timeout_s, max_records))
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
-        """Records for ever."""
+        """Records for ever. With a group each counts as read when the next one is asked for."""
+        batch = 500 if not self._consumer.in_group else 1
         while True:
-            yield from self.poll(timeout_s=3600)
+            yield from self.poll(timeout_s=3600, max_records=batch)
 
-    def close(self) -> None:
-        """Close."""
-        _background.run(self._consumer.stop())
+    def close(self, *, commit: bool = True) -> None:
+        """Leave the group, and close."""
+        _background.run(self._consumer.stop(commit=commit))
 
 
 class Admin:

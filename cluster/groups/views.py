@@ -23,7 +23,7 @@ class MemberView(NamedTuple):
 
 
 class GroupView(NamedTuple):
-    """One group. state: Kafka's word for it."""
+    """One group. state: Kafka's word for it; since_wall_ms: since when, milliseconds since the epoch, -1: not known."""
 
     group_id: str
     group_type: str
@@ -31,6 +31,7 @@ class GroupView(NamedTuple):
     protocol_type: str
     protocol: str
     members: tuple[MemberView, ...] = ()
+    since_wall_ms: int = -1
 
 
 class ConsumerMemberView(NamedTuple):
@@ -100,6 +101,7 @@ def described(coordinator: Coordinator, group_id: str) -> GroupView:
             )
             for each in group.members.values()
         ),
+        group.state_since_wall_ms,
     )
 
 

@@ -30,6 +30,7 @@ _STATUS = {
     ErrorCode.BROKER_ID_NOT_REGISTERED: grpc.StatusCode.NOT_FOUND,
     ErrorCode.TOPIC_ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     ErrorCode.DUPLICATE_VOTER: grpc.StatusCode.ALREADY_EXISTS,
+    ErrorCode.GROUP_ID_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorCode.REQUEST_TIMED_OUT: grpc.StatusCode.DEADLINE_EXCEEDED,
     ErrorCode.MESSAGE_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorCode.KAFKA_STORAGE_ERROR: grpc.StatusCode.UNAVAILABLE,
@@ -57,6 +58,43 @@ def to_proto(error: OttlaError, leader: pb.LeaderHint | None = None) -> pb.Error
         retry_after_ms=RETRY_AFTER_MS if error.retriable else 0,
         leader=leader,
     )
+
+
+def of_code(code: int, what: str) -> pb.Error | None:
+    """A refusal of which only Kafka's number is known, None for no error. `what` was refused."""
+    if not code:
+        return None
+    refusal = ErrorCode(code)
+    retriable = refusal in _RETRIABLE_CODES
+    return pb.Error(
+        code=pb.ErrorCode.ValueType(max(refusal.value, 0)),
+        message=f"{what}: {_SENTENCES.get(refusal, 'refused')}",
+        retriable=retriable,
+        retry_after_ms=RETRY_AFTER_MS if retriable else 0,
+    )
+
+
+_RETRIABLE_CODES = frozenset(
+    {
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode.REQUEST_TIMED_OUT,
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        ErrorCode.NOT_COORDINATOR,
+    }
+)
+_SENTENCES = {
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "there is no such partition",
+    ErrorCode.OFFSET_METADATA_TOO_LARGE: "the note beside the offset is longer than offset.metadata.max.bytes",
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: "the coordinator is still reading what was: try again",
+    ErrorCode.COORDINATOR_NOT_AVAILABLE: "there is no coordinator at the moment: try again",
+    ErrorCode.NOT_COORDINATOR: "another node is the coordinator: ask FindCoordinator",
+    ErrorCode.ILLEGAL_GENERATION: "the group is at another generation: join again",
+    ErrorCode.UNKNOWN_MEMBER_ID: "the group does not know this member (any more)",
+    ErrorCode.REBALANCE_IN_PROGRESS: "the group is rebalancing: join again",
+    ErrorCode.MEMBER_ID_REQUIRED: "join with the member id of this answer",
+    ErrorCode.FENCED_INSTANCE_ID: "another process has joined as this static member",
+}
 
 
 async def abort(

@@ -1,4 +1,4 @@
-"""The gRPC doors: one server a listener, each with log, admin, health and reflection services."""
+"""The gRPC doors: one server a listener, each with log, admin, group, health and reflection services."""
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -6,9 +6,17 @@ from grpc_reflection.v1alpha import reflection
 
 from cluster.endpoints import Endpoint
 from cluster.listeners.grpc_admin import GrpcAdmin
+from cluster.listeners.grpc_groups import GrpcGroups
 from cluster.listeners.grpc_log import GrpcLog
 from cluster.ports import bind_grpc
-from ottla.v1 import admin_pb2, admin_pb2_grpc, log_pb2, log_pb2_grpc
+from ottla.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    groups_pb2,
+    groups_pb2_grpc,
+    log_pb2,
+    log_pb2_grpc,
+)
 
 # A request carries at most this much: a batch, the slack around it, several partitions.
 MAX_MESSAGE_BYTES = 32 << 20
@@ -28,6 +36,7 @@ OPTIONS = [
 SERVICES = (
     log_pb2.DESCRIPTOR.services_by_name["LogService"].full_name,
     admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
+    groups_pb2.DESCRIPTOR.services_by_name["GroupService"].full_name,
 )
 
 
@@ -41,10 +50,11 @@ class GrpcDoor:
         self.port = bind_grpc(self._server, endpoint.address, f"the listener {endpoint.name}")
         self._health = health.aio.HealthServicer()
 
-    async def start(self, log: GrpcLog, admin: GrpcAdmin) -> None:
+    async def start(self, log: GrpcLog, admin: GrpcAdmin, groups: GrpcGroups) -> None:
         """Open the door."""
         log_pb2_grpc.add_LogServiceServicer_to_server(log, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, self._server)
+        groups_pb2_grpc.add_GroupServiceServicer_to_server(groups, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

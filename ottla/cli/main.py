@@ -17,13 +17,17 @@ from ottla.cli import (
     common,
     demo,
     elect,
+    groups,
     health,
+    kafka,
     local,
     reassign,
     records,
+    reset_offsets,
     server,
     topics,
 )
+from ottla.cli.kafka.options import PASS_ON
 
 app = typer.Typer(
     name="ottla",
@@ -63,9 +67,13 @@ topics.app.command()(elect.elect)
 cluster.cluster_app.command()(broker_configs.configs)
 app.add_typer(local.app, name="local")
 app.add_typer(topics.app, name="topics")
+groups.app.command()(reset_offsets.reset_offsets)
+app.add_typer(groups.app, name="groups")
 app.command()(records.produce)
 app.command()(records.consume)
 app.command()(records.offsets)
+for name, tool in kafka.TOOLS.items():
+    app.command(name, context_settings=PASS_ON, rich_help_panel="Kafka's own names")(tool)
 app.add_typer(cluster.cluster_app, name="cluster")
 app.add_typer(cluster.quorum_app, name="quorum")
 app.add_typer(bench.app, name="bench")

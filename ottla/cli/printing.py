@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from ottla.client.consumer import ConsumerRecord
+from ottla.client.records import ConsumerRecord
 
 _FIELDS = re.compile(r"%[tpoTkvh%]|\\[nt0\\]")
 _ESCAPES = {"\\n": b"\n", "\\t": b"\t", "\\0": b"\0", "\\\\": b"\\", "%%": b"%"}

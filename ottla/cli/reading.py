@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ottla.client.consumer import Consumer, ConsumerRecord, TopicPartition
+from ottla.client.consumer import Consumer
 from ottla.client.errors import ClientError
 from ottla.client.offsets import OffsetSpec
+from ottla.client.records import ConsumerRecord, TopicPartition
 
 POLL_S = 1.0
 

@@ -1,4 +1,4 @@
-"""The administrator's client: topics, configs, offsets, the cluster and its quorum."""
+"""The administrator's client: topics, configs, offsets, groups, the cluster and its quorum."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
@@ -8,6 +8,7 @@ import grpc.aio
 
 from ottla.client.cluster_view import ClusterView
 from ottla.client.errors import BrokerError, NoBrokerError
+from ottla.client.group_admin import GroupAdmin
 from ottla.client.offsets import OffsetAndTime, OffsetSpec, find_offsets
 from ottla.v1 import admin_pb2 as pb
 from ottla.v1 import admin_pb2_grpc, common_pb2
@@ -18,7 +19,7 @@ QUORUM_TIMEOUT_S = 40.0
 Reply = TypeVar("Reply")
 
 
-class Admin:
+class Admin(GroupAdmin):
     """Use it as `async with Admin("host:port") as admin`. Answers are ottla.v1 messages.
 
     Every call raises BrokerError when it is refused, NoBrokerError when nobody answers.

@@ -11,7 +11,7 @@ import grpc.aio
 
 from ottla.client.errors import BrokerError, ClosedError, NoBrokerError, is_refusal, plain_reason
 from ottla.v1 import admin_pb2 as pb
-from ottla.v1 import admin_pb2_grpc, log_pb2_grpc
+from ottla.v1 import admin_pb2_grpc, groups_pb2_grpc, log_pb2_grpc
 from storage.errors import ErrorCode
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -162,6 +162,26 @@ class ClusterView:
             return await attempt(log_pb2_grpc.LogServiceStub(channel), timeout_s)
 
         return await self._first_answer(on_channel, node_id)
+
+    async def ask_groups(
+        self,
+        attempt: Callable[["groups_pb2_grpc.GroupServiceAsyncStub", float], Awaitable[Reply]],
+        *,
+        timeout_s: float = ATTEMPT_TIMEOUT_S,
+        node_id: int | None = None,
+    ) -> Reply:
+        """One call of the group service at the first node that answers, or at `node_id`; see `_first_answer`."""
+
+        async def on_channel(channel: grpc.aio.Channel) -> Reply:
+            return await attempt(groups_pb2_grpc.GroupServiceStub(channel), timeout_s)
+
+        return await self._first_answer(on_channel, node_id)
+
+    async def topic_names(self) -> list[str]:
+        """All topics that there are, those of the system left out. Raises NoBrokerError."""
+        request = pb.GetMetadataRequest()
+        reply = await self.ask(lambda stub, timeout: stub.GetMetadata(request, timeout=timeout))
+        return sorted(each.name for each in reply.topics if not each.internal)
 
     async def _first_answer(
         self, attempt: Callable[[grpc.aio.Channel], Awaitable[Reply]], node_id: int | None

@@ -1,72 +1,29 @@
-"""The consumer: reads assigned partitions in order, from wherever it is told, and follows their leaders."""
+"""The consumer: reads partitions in order, those it is told to read or its share of what a group reads."""
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Self
 
-import grpc.aio
-
+from ottla.client.assignors import assignors
 from ottla.client.background import Background
 from ottla.client.cluster_view import ClusterView
-from ottla.client.errors import BrokerError, ClientError, ClosedError, NoBrokerError
-from ottla.client.fetch_link import FetchLink
+from ottla.client.coordinator_link import CoordinatorLink
+from ottla.client.errors import ClientError, ClosedError, NoBrokerError
+from ottla.client.group_member import GroupSettings, Membership
+from ottla.client.group_offsets import GroupOffsets
+from ottla.client.group_session import GroupSession, RebalanceListener
 from ottla.client.offsets import OffsetAndTime, OffsetSpec, find_offsets
-from ottla.v1 import log_pb2 as pb
-from storage.errors import ErrorCode
-from storage.record_stream import decode_batches
-from storage.records import Header, Record
+from ottla.client.partition_reader import REFRESH_PAUSE_S, PartitionReader, Reset, Start
+from ottla.client.records import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
-REFRESH_PAUSE_S = 0.03
-REFRESH_PAUSE_MAX_S = 0.3
-
-
-class TopicPartition(NamedTuple):
-    """A partition by name."""
-
-    topic: str
-    partition: int
-
-
-class ConsumerRecord(NamedTuple):
-    """One record. value None is a tombstone."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[Header, ...]
-
-
-@dataclass(slots=True)
-class _Position:
-    """A partition being read. next_offset is the next record to hand out, -1 while it must be looked up."""
-
-    next_offset: int
-    spec: OffsetSpec | None = None
-    link: FetchLink | None = None
-    fetch_offset: int = -1
-    failed_epoch: int = -1
-    high_watermark: int = -1
-    paused: bool = False
-
-
-class _Chunk(NamedTuple):
-    """Batches that came and are not handed out yet."""
-
-    where: TopicPartition
-    link: FetchLink
-    size: int
-    records: Iterator[Record]
+FOREVER_S = 3600.0
 
 
 class Consumer:
-    """Reads the partitions given to `assign`.
+    """Reads the partitions given to `assign`, or with a `group_id` its share of the topics given to `subscribe`.
 
     Use it as `async with Consumer("host:port") as consumer`, then `async for record in consumer`, or `poll`.
     """
@@ -75,34 +32,90 @@ class Consumer:
         self,
         bootstrap: str | Sequence[str],
         *,
-        auto_offset_reset: Literal["earliest", "latest", "error"] = "earliest",
+        group_id: str | None = None,
+        group_instance_id: str | None = None,
+        client_id: str = "ottla",
+        assignment_strategy: Sequence[str] = ("range", "cooperative-sticky"),
+        enable_auto_commit: bool = True,
+        auto_commit_interval_ms: int = 5_000,
+        session_timeout_ms: int = 45_000,
+        heartbeat_interval_ms: int = 3_000,
+        max_poll_interval_ms: int = 300_000,
+        metadata_max_age_ms: int = 30_000,
+        auto_offset_reset: Reset = "earliest",
         max_buffer_bytes: int = 8 * 1024 * 1024,
         max_block_s: float = 60,
         rng: random.Random | None = None,
     ) -> None:
-        """`auto_offset_reset`: where to go on when the position is no longer in the log. `max_buffer_bytes`: what may
-        lie here per broker unread; a slow consumer holds back nobody but itself.
+        """`auto_offset_reset`: where to go on when the position is no longer in the log, or the group has none.
+        `max_buffer_bytes`: what may lie here per broker unread; a slow consumer holds back nobody but itself.
+
+        Of groups, with Kafka's names and meanings: `group_id`; `group_instance_id` for a static member, which may be
+        away for a session without a rebalance; `assignment_strategy`, best liked first, of range, roundrobin, sticky
+        and cooperative-sticky (the last alone keeps partitions while the group rebalances). Positions are committed
+        every `auto_commit_interval_ms` within `poll`, and at the end, unless `enable_auto_commit` is False. Who is
+        not heard of for `session_timeout_ms`, or does not poll for `max_poll_interval_ms`, loses its partitions.
+        Raises ClientError for settings that cannot be.
         """
         self._view = ClusterView(bootstrap)
         self._background = Background("ottla consumer", self._died)
-        self._reset = auto_offset_reset
-        self._max_buffer_bytes = max_buffer_bytes
         self._max_block_s = max_block_s
-        self._rng = rng or random.Random()
-        self._positions: dict[TopicPartition, _Position] = {}
-        self._links: dict[int, FetchLink] = {}
-        self._chunks: deque[_Chunk] = deque()
-        self._error: Exception | None = None
-        self.last_error: Exception | None = None
-        """Why the last connection to a broker broke: what to look at when nothing comes."""
-        self._arrived = asyncio.Event()
-        self._lost = asyncio.Event()
+        rng = rng or random.Random()
+        self._reader = PartitionReader(
+            self._view,
+            self._background,
+            reset=auto_offset_reset,
+            max_buffer_bytes=max_buffer_bytes,
+            rng=rng,
+            committed=self._committed,
+        )
+        self._group: GroupSession | None = None
         self._closed = False
+        if group_id is None:
+            return
+        settings = GroupSettings(
+            group_id=group_id,
+            instance_id=group_instance_id,
+            client_id=client_id,
+            assignors=tuple(assignors(assignment_strategy)),
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=heartbeat_interval_ms,
+            max_poll_interval_ms=max_poll_interval_ms,
+        )
+        link = CoordinatorLink(self._view, group_id, rng)
+        self._group = GroupSession(
+            Membership(settings, self._view, link, self._reader.arrived.set),
+            GroupOffsets(link, group_id),
+            self._reader,
+            self._view,
+            self._background,
+            auto_commit_interval_s=auto_commit_interval_ms / 1000 if enable_auto_commit else None,
+            metadata_max_age_s=metadata_max_age_ms / 1000,
+        )
+
+    @property
+    def last_error(self) -> Exception | None:
+        """Why the last connection to a broker broke, or the coordinator refused: what to look at when nothing comes."""
+        group = self._group.membership.last_error if self._group is not None else None
+        return group or self._reader.last_error
+
+    @property
+    def in_group(self) -> bool:
+        """Whether it was made with a `group_id`."""
+        return self._group is not None
+
+    @property
+    def member_id(self) -> str:
+        """What the coordinator calls this member; "" without a membership."""
+        return self._group.membership.member_id if self._group is not None else ""
 
     async def start(self) -> Self:
         """Begin. Raises NoBrokerError when none of the bootstrap addresses answers in `max_block_s`."""
         await self._background.start()
-        self._background.spawn(self._keep_links())
+        self._background.spawn(self._reader.run())
+        if self._group is not None:
+            self._background.spawn(self._group.membership.run())
+            self._background.spawn(self._group.watch())
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._max_block_s
         while True:
@@ -116,12 +129,20 @@ class Consumer:
             else:
                 return self
 
-    async def stop(self) -> None:
-        """Close; what was not handed out is forgotten."""
+    async def stop(self, *, commit: bool = True) -> None:
+        """Leave the group and close; what was not handed out is forgotten. With `commit`, and unless auto commit is
+        off, the records handed out so far count as read.
+        """
+        if self._closed:
+            return
         self._closed = True
-        self._arrived.set()
-        await self._background.stop()
-        await self._view.close()
+        self._reader.arrived.set()
+        try:
+            if self._group is not None:
+                await self._group.close(commit=commit)
+        finally:
+            await self._background.stop()
+            await self._view.close()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -132,7 +153,8 @@ class Consumer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.stop()
+        # What the program failed at is not done: it is handed out again.
+        await self.stop(commit=error is None)
 
     async def partitions_of(self, topic: str) -> list[TopicPartition]:
         """All partitions of a topic. Raises BrokerError when there is none of that name."""
@@ -144,87 +166,164 @@ class Consumer:
             )
         return [TopicPartition(topic, index) for index in range(len(view.leaders))]
 
-    def assign(
-        self,
-        partitions: Iterable[tuple[str, int]],
-        *,
-        start: Literal["earliest", "latest"] | int = "earliest",
-    ) -> None:
-        """Read these partitions and no others, from `start` where they are new: a name or an offset."""
-        wanted = [TopicPartition(*each) for each in partitions]
-        for gone in set(self._positions) - set(wanted):
-            self._unsubscribe(gone, self._positions.pop(gone))
-        for where in wanted:
-            if where not in self._positions:
-                self._positions[where] = _at(start)
-        self._lost.set()
+    def assign(self, partitions: Iterable[tuple[str, int]], *, start: Start | None = None) -> None:
+        """Read these partitions and no others, from `start` where they are new: a name or an offset.
 
-    def seek(self, where: tuple[str, int], offset: int | Literal["earliest", "latest"]) -> None:
-        """Go on elsewhere with one assigned partition."""
-        where = TopicPartition(*where)
-        position = self._assigned(where)
-        self._unsubscribe(where, position)
-        paused = position.paused
-        self._positions[where] = _at(offset)
-        self._positions[where].paused = paused
-        self._lost.set()
+        "committed" is where the group has left off, and what is meant with a `group_id`; "earliest" without. Raises
+        ClientError while there is a subscription.
+        """
+        if self._group is not None and self._group.subscribed:
+            raise ClientError(
+                "the group says what this consumer reads; call unsubscribe before assign"
+            )
+        if start == "committed":
+            self._require_group()
+        if start is None:
+            start = "earliest" if self._group is None else "committed"
+        self._reader.assign([TopicPartition(*each) for each in partitions], start)
+
+    async def subscribe(
+        self,
+        topics: Sequence[str] | str | re.Pattern[str],
+        *,
+        listener: RebalanceListener | object | None = None,
+    ) -> None:
+        """Read a share of these topics, or of all whose whole names match a compiled pattern; joins with the next
+        `poll`. `listener` has on_assigned and on_revoked, either or both, plain or async, called within `poll`.
+
+        Topics need not be there yet. Raises ClientError without a `group_id`, or when something is assigned.
+        """
+        group = self._require_group()
+        if not group.subscribed and self._reader.positions:
+            raise ClientError("partitions are assigned to this consumer; assign none first")
+        wanted = [topics] if isinstance(topics, str) else topics
+        if not isinstance(wanted, re.Pattern) and not all(wanted):
+            raise ClientError("a topic needs a name")
+        await group.subscribe(wanted, listener)
+
+    async def unsubscribe(self) -> None:
+        """Leave the group; the consumer may `subscribe` or `assign` anew."""
+        await self._require_group().unsubscribe()
+
+    @property
+    def subscription(self) -> list[str]:
+        """The topics that are subscribed to; of a pattern, those that match it."""
+        return list(self._group.topics) if self._group is not None else []
+
+    async def commit(
+        self,
+        offsets: Mapping[tuple[str, int], int | OffsetAndMetadata] | None = None,
+    ) -> None:
+        """Keep positions for the group: those given, or of all that was handed out. Durable when this returns.
+
+        Raises BrokerError with Kafka's code when the coordinator refuses: ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID or
+        FENCED_INSTANCE_ID when others read the partitions by now, REBALANCE_IN_PROGRESS when a poll must come first.
+        """
+        group = self._require_group()
+        self._check()
+        if offsets is None:
+            await group.commit(group.positions())
+            return
+        await group.commit(
+            {
+                TopicPartition(*where): each
+                if isinstance(each, OffsetAndMetadata)
+                else OffsetAndMetadata(each)
+                for where, each in offsets.items()
+            }
+        )
+
+    async def committed(
+        self, partitions: Iterable[tuple[str, int]]
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """What the group has committed, None where it has not. Raises BrokerError."""
+        self._check()
+        return await self._committed([TopicPartition(*each) for each in partitions])
+
+    async def _committed(
+        self, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        return await self._require_group().committed(partitions)
+
+    def seek(self, where: tuple[str, int], offset: Start) -> None:
+        """Go on elsewhere with one assigned partition: at an offset, "earliest", "latest" or "committed"."""
+        if offset == "committed":
+            self._require_group()
+        self._reader.seek(TopicPartition(*where), offset)
 
     def pause(self, where: tuple[str, int]) -> None:
         """Hand out nothing of a partition until `resume`."""
-        where = TopicPartition(*where)
-        position = self._assigned(where)
-        position.paused = True
-        self._unsubscribe(where, position)
+        self._reader.pause(TopicPartition(*where))
 
     def resume(self, where: tuple[str, int]) -> None:
         """Go on with a paused partition where it was."""
-        self._assigned(TopicPartition(*where)).paused = False
-        self._lost.set()
+        self._reader.resume(TopicPartition(*where))
+
+    @property
+    def paused(self) -> list[TopicPartition]:
+        """What is paused."""
+        return [where for where, each in self._reader.positions.items() if each.paused]
 
     @property
     def assignment(self) -> list[TopicPartition]:
         """What is assigned."""
-        return list(self._positions)
+        return list(self._reader.positions)
 
     def position(self, where: tuple[str, int]) -> int | None:
         """The offset of the next record of a partition; None while it is not known yet."""
-        offset = self._assigned(TopicPartition(*where)).next_offset
+        offset = self._reader.assigned(TopicPartition(*where)).next_offset
         return offset if offset >= 0 else None
 
     def lag(self, where: tuple[str, int]) -> int | None:
         """Records between the position and the end, as last heard of; None while that is not known yet."""
-        position = self._assigned(TopicPartition(*where))
+        position = self._reader.assigned(TopicPartition(*where))
         if position.next_offset < 0 or position.high_watermark < 0:
             return None
         return max(position.high_watermark - position.next_offset, 0)
 
     async def poll(self, timeout_s: float = 1.0, max_records: int = 500) -> list[ConsumerRecord]:
-        """Up to `max_records`, as soon as there are any; empty after `timeout_s`. Raises BrokerError, ClosedError."""
+        """Up to `max_records`, as soon as there are any; empty after `timeout_s`. Raises BrokerError, ClosedError.
+
+        A rebalance of the group happens here, and the records of the last poll count as read from here on.
+        """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        while True:
-            self._check()
-            records = self._take(max_records)
-            if records:
-                return records
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
-            left_s = deadline_s - loop.time()
-            if left_s <= 0:
-                return []
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(left_s):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return []
+        self._polling(True, loop.time())
+        try:
+            while True:
+                self._check()
+                self._reader.arrived.clear()
+                if self._group is not None:
+                    await self._group.step(loop.time())
+                records = self._reader.take(max_records)
+                if records:
+                    return records
+                self._reader.raise_error()
+                left_s = deadline_s - loop.time()
+                if left_s <= 0:
+                    return []
+                try:
+                    async with asyncio.timeout(left_s):
+                        await self._reader.arrived.wait()
+                except TimeoutError:
+                    return []
+        finally:
+            self._polling(False, loop.time())
 
     async def __aiter__(self) -> AsyncIterator[ConsumerRecord]:
-        """Records for ever."""
+        """Records for ever. Each counts as read when the next one is asked for."""
+        loop = asyncio.get_running_loop()
         while True:
-            for record in await self.poll(timeout_s=3600):
-                yield record
+            records = await self.poll(timeout_s=FOREVER_S, max_records=1)
+            while records:
+                yield records[0]
+                self._check()
+                now_s = loop.time()
+                if self._group is not None:
+                    self._polling(False, now_s)
+                    if self._group.due(now_s):
+                        break
+                records = self._reader.take(1)
 
     async def offsets(
         self, queries: Mapping[tuple[str, int], OffsetSpec | int]
@@ -242,158 +341,17 @@ class Consumer:
         if self._closed:
             raise ClosedError("this consumer was stopped")
 
-    def _assigned(self, where: TopicPartition) -> _Position:
-        position = self._positions.get(where)
-        if position is None:
+    def _polling(self, polling: bool, now_s: float) -> None:
+        if self._group is not None:
+            member = self._group.membership
+            member.polling, member.polled_s = polling, now_s
+
+    def _require_group(self) -> GroupSession:
+        if self._group is None:
             raise ClientError(
-                f"{where.topic}-{where.partition} is not assigned to this consumer; call assign first"
+                "this consumer has no group; make it with Consumer(..., group_id=...)"
             )
-        return position
-
-    def _take(self, max_records: int) -> list[ConsumerRecord]:
-        taken: list[ConsumerRecord] = []
-        while self._chunks and len(taken) < max_records:
-            chunk = self._chunks[0]
-            position = self._positions.get(chunk.where)
-            if position is None or position.link is not chunk.link:
-                self._consumed(self._chunks.popleft())
-                continue
-            topic, partition = chunk.where
-            for record in chunk.records:
-                if record.offset >= position.next_offset:
-                    position.next_offset = record.offset + 1
-                    taken.append(ConsumerRecord(topic, partition, *record))
-                    if len(taken) == max_records:
-                        break
-            else:
-                self._consumed(self._chunks.popleft())
-        return taken
-
-    def _consumed(self, chunk: _Chunk) -> None:
-        chunk.link.give_back(chunk.size)
-
-    def _fetched(self, link: FetchLink, news: pb.PartitionFetched, size: int) -> None:
-        where = TopicPartition(news.topic, news.partition)
-        position = self._positions.get(where)
-        if position is None or position.link is not link:
-            link.give_back(size)
-            return
-        if news.HasField("error"):
-            self._failed(where, position, BrokerError(news.error))
-            return
-        position.high_watermark = news.high_watermark
-        if size:
-            records = decode_batches(news.batches)
-            self._chunks.append(_Chunk(where, link, size, records))
-            self._arrived.set()
-
-    def _failed(self, where: TopicPartition, position: _Position, error: BrokerError) -> None:
-        position.failed_epoch = self._view.leader(*where).epoch
-        position.link = None
-        if error.code == ErrorCode.OFFSET_OUT_OF_RANGE:
-            if self._reset == "error":
-                self._error = error
-                self._arrived.set()
-                return
-            position.next_offset, position.spec = -1, OffsetSpec(self._reset)
-        elif not error.retriable:
-            self._error = error
-            self._arrived.set()
-        self._view.learn(*where, error)
-        self._lost.set()
-
-    def _broken(self, link: FetchLink, error: Exception) -> None:
-        self.last_error = error
-        if self._links.get(link.node_id) is link:
-            del self._links[link.node_id]
-        for where, position in self._positions.items():
-            if position.link is link:
-                position.link = None
-                position.failed_epoch = self._view.leader(*where).epoch
-        self._lost.set()
-
-    def _unsubscribe(self, where: TopicPartition, position: _Position) -> None:
-        if position.link is not None:
-            position.link.unsubscribe(*where)
-            position.link = None
-
-    async def _keep_links(self) -> None:
-        """Give every partition without a stream one again, asking who leads it now."""
-        pause_s = REFRESH_PAUSE_S
-        while True:
-            await self._lost.wait()
-            self._lost.clear()
-            lost = [
-                where
-                for where, position in self._positions.items()
-                if position.link is None and not position.paused
-            ]
-            if not lost:
-                pause_s = REFRESH_PAUSE_S
-                continue
-            try:
-                await self._view.refresh(sorted({where.topic for where in lost}))
-                await self._look_up(lost)
-            except NoBrokerError:
-                self._lost.set()
-            for where in lost:
-                self._subscribe(where)
-            await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
-            pause_s = min(pause_s * 1.5, REFRESH_PAUSE_MAX_S)
-
-    async def _look_up(self, lost: Sequence[TopicPartition]) -> None:
-        queries: dict[tuple[str, int], OffsetSpec | int] = {}
-        for where in lost:
-            position = self._positions.get(where)
-            if position is not None and position.next_offset < 0 and position.spec is not None:
-                queries[where] = position.spec
-        if not queries:
-            return
-        try:
-            found = await find_offsets(self._view, queries)
-        except (BrokerError, grpc.aio.AioRpcError) as error:
-            if isinstance(error, BrokerError) and not error.retriable:
-                self._error = error
-                self._arrived.set()
-            self._lost.set()
-            return
-        for key, offset in found.items():
-            position = self._positions.get(TopicPartition(*key))
-            if position is not None and position.next_offset < 0:
-                position.next_offset = offset.offset
-
-    def _subscribe(self, where: TopicPartition) -> None:
-        position = self._positions.get(where)
-        if position is None or position.link is not None or position.paused:
-            return
-        leader = self._view.leader(*where)
-        if (
-            leader.node_id < 0
-            or position.next_offset < 0
-            or leader.node_id not in self._view.addresses
-        ):
-            self._lost.set()
-            return
-        link = self._links.get(leader.node_id)
-        if link is None:
-            link = FetchLink(
-                leader.node_id,
-                self._view.channel_to(leader.node_id),
-                self._max_buffer_bytes,
-                self._fetched,
-                self._broken,
-            )
-            self._links[leader.node_id] = link
-            self._background.spawn(link.run())
-        link.subscribe(*where, position.next_offset, leader.epoch)
-        position.link = link
+        return self._group
 
     def _died(self, error: BaseException) -> None:
-        self._error = ClientError(f"the consumer stopped working: {error!r}")
-        self._arrived.set()
-
-
-def _at(start: Literal["earliest", "latest"] | int) -> _Position:
-    if isinstance(start, int):
-        return _Position(start)
-    return _Position(-1, OffsetSpec(start))
+        self._reader.fail(ClientError(f"the consumer stopped working: {error!r}"))

@@ -88,6 +88,18 @@ class BufferFullError(ClientError):
     retriable = True
 
 
+class NoOffsetError(ClientError):
+    """The group has no position in a partition, and `auto_offset_reset` is "error"."""
+
+    code = ErrorCode.OFFSET_OUT_OF_RANGE
+
+
+class NotMemberError(ClientError):
+    """The consumer is no member of its group at the moment; the next poll joins again."""
+
+    code = ErrorCode.UNKNOWN_MEMBER_ID
+
+
 class ClosedError(ClientError):
     """The client was closed."""
 

@@ -167,14 +167,19 @@ def test_a_client_at_the_peer_door_is_told_so(single: LocalCluster) -> None:
 def test_health_and_reflection_answer(single: LocalCluster) -> None:
     with grpc.insecure_channel(single.node(1).grpc) as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
-        for service in ("", "ottla.v1.LogService", "ottla.v1.AdminService"):
+        for service in (
+            "",
+            "ottla.v1.LogService",
+            "ottla.v1.AdminService",
+            "ottla.v1.GroupService",
+        ):
             answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         (listed,) = reflection.ServerReflectionInfo(iter([request]), timeout=5)
     names = {each.name for each in listed.list_services_response.service}
-    assert {"ottla.v1.LogService", "ottla.v1.AdminService"} <= names
+    assert {"ottla.v1.LogService", "ottla.v1.AdminService", "ottla.v1.GroupService"} <= names
 
 
 def test_what_a_client_does_wrong_is_named(single: LocalCluster) -> None:

@@ -161,7 +161,11 @@ def _own_config(services: Services) -> Mapping[str, str]:
     told = ",".join(
         f"{each.name}://{each.address}" for each in services.advertised.values() if each.is_kafka
     )
+    grpc = ",".join(
+        f"{each.name}://{each.address}" for each in services.advertised.values() if each.is_grpc
+    )
     return {
+        "ottla.grpc.advertised.listeners": grpc,
         "node.id": str(config.node_id),
         "broker.id": str(config.node_id),
         "broker.rack": config.broker_rack,

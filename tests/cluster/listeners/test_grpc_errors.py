@@ -6,10 +6,11 @@ import grpc
 import pytest
 
 import cluster.errors
+import cluster.groups.errors
 import storage.errors
 from cluster.failover.controller_client import ControllerUnavailableError
 from cluster.handlers.quorum import VoterError
-from cluster.listeners.grpc_errors import RETRY_AFTER_MS, status_code, to_proto
+from cluster.listeners.grpc_errors import RETRY_AFTER_MS, of_code, status_code, to_proto
 from ottla.v1 import common_pb2 as pb
 from storage.errors import OttlaError
 
@@ -79,3 +80,27 @@ def test_the_leader_is_told_with_the_error() -> None:
 def test_every_code_that_is_told_has_a_name_for_clients(name: str) -> None:
     code = KINDS[name].code
     assert pb.ErrorCode.Name(pb.ErrorCode.ValueType(code.value)).endswith(code.name)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        each
+        for each in vars(cluster.groups.errors).values()
+        if isinstance(each, type)
+        and issubclass(each, cluster.groups.errors.GroupError)
+        and each is not cluster.groups.errors.GroupError
+    ],
+    ids=lambda kind: kind.__name__,
+)
+def test_a_coordinators_number_says_what_its_error_says(kind: type[OttlaError]) -> None:
+    whole, number = to_proto(kind("said")), of_code(kind.code, "group g")
+    assert number is not None
+    assert int(number.code) == int(whole.code) == kind.code.value
+    assert pb.ErrorCode.Name(number.code) == f"ERROR_CODE_{kind.code.name}"
+    assert (number.retriable, number.retry_after_ms) == (whole.retriable, whole.retry_after_ms)
+    assert number.message.startswith("group g: ")
+
+
+def test_no_number_is_no_error() -> None:
+    assert of_code(0, "group g") is None

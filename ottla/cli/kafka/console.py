@@ -1,0 +1,199 @@
+"""`ottla kafka-console-producer` and `ottla kafka-console-consumer`: lines in, lines out."""
+
+import argparse
+import asyncio
+import re
+import sys
+from typing import Any
+
+import typer
+
+from ottla.cli.kafka.options import IGNORED, parser, perform, properties
+from ottla.client.errors import ClientError
+from ottla.client.records import ConsumerRecord
+
+TRUE = ("true", "1", "yes")
+ACKS = {"-1": "all", "all": "all", "1": "leader", "0": "none"}
+PENDING_MAX = 10_000
+
+
+def kafka_console_producer(context: typer.Context) -> None:
+    """Kafka's ConsoleProducer."""
+    made = parser("kafka-console-producer", "Send the lines of standard input.")
+    made.add_argument("--topic", required=True)
+    made.add_argument("--sync", action="store_true")
+    made.add_argument("--compression-codec", nargs="?", const="gzip", default="none")
+    made.add_argument("--request-required-acks", default="all")
+    made.add_argument("--timeout", type=float, default=1000, help="Of a batch, in milliseconds.")
+    for name in ("--property", "--reader-property"):
+        made.add_argument(name, dest="property", action="append", metavar="KEY=VALUE")
+    for name in ("--producer-property", "--command-property"):
+        made.add_argument(name, dest="producer_property", action="append", metavar="KEY=VALUE")
+    for name in (
+        *("--batch-size", "--max-block-ms", "--max-memory-bytes", "--max-partition-memory-bytes"),
+        *("--message-send-max-retries", "--metadata-expiry-ms", "--request-timeout-ms"),
+        *("--retry-backoff-ms", "--socket-buffer-size", "--producer.config", "--reader-config"),
+        "--line-reader",
+    ):
+        made.add_argument(name, help=IGNORED)
+    asked = made.parse_args(context.args)
+    perform(asked.bootstrap_server, lambda doors: _produce(doors, asked))
+
+
+async def _produce(doors: str, asked: argparse.Namespace) -> int:
+    from ottla.client.producer import Producer
+
+    said = properties(asked.property)
+    given = properties(asked.producer_property)
+    settings: Any = {
+        "acks": ACKS[given.get("acks", asked.request_required_acks)],
+        "compression": given.get("compression.type", asked.compression_codec),
+        "max_block_s": 10.0,
+    }
+    async with Producer(doors, **settings) as producer:
+        pending: list[Any] = []
+        while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+            key, value, headers = _parsed(line.rstrip(b"\r\n"), said)
+            pending.append(await producer.send(asked.topic, value, key=key, headers=headers))
+            if asked.sync or len(pending) >= PENDING_MAX:
+                await _all(pending)
+        await _all(pending)
+    return 0
+
+
+async def _all(pending: list[Any]) -> None:
+    for each in pending:
+        await each
+    pending.clear()
+
+
+def _parsed(
+    line: bytes, said: dict[str, str]
+) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]:
+    """[headers\\t][key\\t]value, as far as asked for."""
+    headers: list[tuple[str, bytes | None]] = []
+    if said.get("parse.headers") in TRUE:
+        found, line = _cut(line, said.get("headers.delimiter", "\\t"), "headers")
+        for each in found.split(said.get("headers.separator", ",").encode()):
+            name, _, text = each.partition(said.get("headers.key.separator", ":").encode())
+            headers.append((name.decode(), text))
+    key: bytes | None = None
+    if said.get("parse.key") in TRUE:
+        key, line = _cut(line, said.get("key.separator", "\\t"), "key")
+    nothing = said.get("null.marker")
+    marker = None if nothing is None else nothing.encode()
+    return (None if key == marker else key), (None if line == marker else line), headers
+
+
+def _cut(line: bytes, separator: str, what: str) -> tuple[bytes, bytes]:
+    head, found, rest = line.partition(_text(separator))
+    if not found:
+        raise ClientError(f"no {what} found in {line[:60].decode(errors='replace')!r}")
+    return head, rest
+
+
+def _text(said: str) -> bytes:
+    return said.replace("\\t", "\t").replace("\\n", "\n").encode()
+
+
+def kafka_console_consumer(context: typer.Context) -> None:
+    """Kafka's ConsoleConsumer."""
+    made = parser("kafka-console-consumer", "Print records.")
+    made.add_argument("--topic")
+    made.add_argument("--include", "--whitelist", help="A pattern of topics.")
+    made.add_argument("--partition", type=int)
+    made.add_argument("--offset", default="latest", help="earliest, latest or a number.")
+    made.add_argument("--from-beginning", action="store_true")
+    made.add_argument("--max-messages", type=int)
+    made.add_argument("--timeout-ms", type=int)
+    made.add_argument("--group")
+    made.add_argument("--isolation-level", help=IGNORED)
+    for name in ("--property", "--formatter-property"):
+        made.add_argument(name, dest="property", action="append", metavar="KEY=VALUE")
+    for name in ("--consumer-property", "--command-property"):
+        made.add_argument(name, dest="consumer_property", action="append", metavar="KEY=VALUE")
+    for name in (
+        *("--formatter", "--formatter-config", "--consumer.config", "--key-deserializer"),
+        *("--value-deserializer",),
+    ):
+        made.add_argument(name, help=IGNORED)
+    for name in ("--skip-message-on-error", "--enable-systest-events"):
+        made.add_argument(name, action="store_true", help=IGNORED)
+    asked = made.parse_args(context.args)
+    if (asked.topic is None) == (asked.include is None):
+        made.error("exactly one of --topic and --include")
+    if asked.partition is not None and asked.include is not None:
+        made.error("--partition needs --topic")
+    perform(asked.bootstrap_server, lambda doors: _consume(doors, asked))
+
+
+async def _consume(doors: str, asked: argparse.Namespace) -> int:
+    from ottla.client.consumer import Consumer
+
+    given = properties(asked.consumer_property)
+    group = asked.group or given.get("group.id")
+    reset = given.get(
+        "auto.offset.reset", "earliest" if asked.from_beginning or not group else "latest"
+    )
+    settings: Any = {"group_id": group, "auto_offset_reset": reset, "max_block_s": 10.0}
+    count = 0
+    try:
+        async with Consumer(doors, **settings) as consumer:
+            await _begin(consumer, asked, group)
+            timeout_s = asked.timeout_ms / 1000 if asked.timeout_ms else 3600.0
+            while asked.max_messages is None or count < asked.max_messages:
+                room = 500 if asked.max_messages is None else asked.max_messages - count
+                records = await consumer.poll(timeout_s, min(room, 500))
+                if not records and asked.timeout_ms:
+                    break
+                for record in records:
+                    sys.stdout.buffer.write(formatted(record, properties(asked.property)))
+                    count += 1
+                sys.stdout.buffer.flush()
+    finally:
+        typer.echo(f"Processed a total of {count} messages", err=True)
+    return 0
+
+
+async def _begin(consumer: Any, asked: argparse.Namespace, group: str | None) -> None:
+    if group and asked.partition is None:
+        await consumer.subscribe(re.compile(asked.include) if asked.include else [asked.topic])
+        return
+    start: Any = "earliest" if asked.from_beginning else asked.offset
+    if start not in ("earliest", "latest"):
+        start = int(start)
+    if asked.include:
+        raise ClientError("--include needs --group")
+    wanted = await consumer.partitions_of(asked.topic)
+    if asked.partition is not None:
+        wanted = [each for each in wanted if each.partition == asked.partition]
+    consumer.assign(wanted, start=start)
+
+
+def formatted(record: ConsumerRecord, said: dict[str, str]) -> bytes:
+    """As Kafka's DefaultMessageFormatter does."""
+
+    def on(name: str, default: str = "false") -> bool:
+        return said.get(name, default) in TRUE
+
+    null = said.get("null.literal", "null").encode()
+    between = _text(said.get("key.separator", "\\t"))
+    parts: list[bytes] = []
+    if on("print.timestamp"):
+        parts.append(b"CreateTime:%d" % record.timestamp_ms)
+    if on("print.partition"):
+        parts.append(b"Partition:%d" % record.partition)
+    if on("print.offset"):
+        parts.append(b"Offset:%d" % record.offset)
+    if on("print.headers"):
+        headers = [
+            key.encode() + b":" + (null if value is None else value)
+            for key, value in record.headers
+        ]
+        separator = _text(said.get("headers.separator", ","))
+        parts.append(separator.join(headers) if headers else b"NO_HEADERS")
+    if on("print.key"):
+        parts.append(null if record.key is None else record.key)
+    if on("print.value", "true"):
+        parts.append(null if record.value is None else record.value)
+    return between.join(parts) + _text(said.get("line.separator", "\\n"))
