@@ -135,9 +135,11 @@ class ClassicMembers:
         member.client_id, member.client_host = caller.client_id, caller.host
         _update(member, request, clock)
         if group.state is State.STABLE and same:
-            # Nothing changes for the others; a leader is told that it need not assign (KIP-814).
-            answer = rebalance.joined(group, member, skip_assignment=led)
-            step = Step().answer(ticket, answer)
+            # Nothing changes for the others; a leader is told that it need not assign (KIP-814). It is told when the
+            # log has its new id: the next coordinator must not take the old process for the member.
+            shares = {each.member_id: each.assignment for each in group.members.values()}
+            step = Step(records=[rebalance.generation_record(group, shares, clock)])
+            step.answer(ticket, rebalance.joined(group, member, skip_assignment=led))
         else:
             member.joining = ticket
             step = self._rebalance(group, clock)

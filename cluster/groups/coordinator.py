@@ -5,6 +5,7 @@ visible when they are committed, so a reader never sees one that a failover take
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from cluster.groups.classic_group import ClassicGroup, Member, State
@@ -44,6 +45,7 @@ class Coordinator:
         self.offsets = Offsets()
         self._settings = settings
         self._members = ClassicMembers(settings, rng)
+        self._committing: Counter[str] = Counter()
 
     def replay(self, records: Iterable[GroupRecord]) -> None:
         """Take in committed positions."""
@@ -137,7 +139,18 @@ class Coordinator:
             )
             for where, position in positions.items()
         ]
-        return Step(records=records)
+        self._committing[group_id] += 1
+        return Step(
+            records=records,
+            kept=lambda: self._committing_ended(group_id),
+            lost=lambda _: self._committing_ended(group_id),
+        )
+
+    def _committing_ended(self, group_id: str) -> Step:
+        self._committing[group_id] -= 1
+        if not self._committing[group_id]:
+            del self._committing[group_id]
+        return Step()
 
     def delete_group(self, group_id: str) -> Step:
         """DeleteGroups: its positions and itself, unless it has members. It is gone when that is committed."""
@@ -195,6 +208,9 @@ class Coordinator:
         """Positions nobody has used for the retention time go, and groups that have become nothing with them."""
         steps = []
         for group_id in self.group_ids():
+            if group_id in self._committing:
+                # What is known of its positions is out of date: a tombstone would come after the new one.
+                continue
             records = self._expired(group_id, clock)
             group = self.groups.get(group_id)
             left = len(self.offsets.of(group_id)) - len(records)

@@ -118,3 +118,18 @@ def test_while_a_group_rebalances_nothing_expires() -> None:
 def expire(lab: Lab) -> None:
     for step in lab.coordinator.expire_offsets(lab.clock):
         lab.perform(step)
+
+
+def test_a_position_that_is_being_committed_anew_does_not_expire() -> None:
+    """Its tombstone would come behind the new position in the log."""
+    lab = Lab(offsets_retention_ms=60_000)
+    lab.commit(1)
+    lab.sleep(60_000)
+    lab.keeps = False
+    ticket = lab.commit(2)
+    assert lab.coordinator.expire_offsets(lab.clock) == []
+    lab.keep_all()
+    assert lab.answers[ticket] == 2
+    assert lab.coordinator.expire_offsets(lab.clock) == []
+    lab.sleep(60_000)
+    assert len(lab.coordinator.expire_offsets(lab.clock)) == 1
