@@ -1,4 +1,4 @@
-"""A consumer that behaves as a real one does: joins, assigns when it leads, reads on, commits, and minds what it hears."""
+"""A consumer as real ones are: it joins, assigns when it leads, reads on, commits, and minds what it hears."""
 
 import random
 import struct
@@ -29,7 +29,7 @@ class World(Protocol):
 
 
 class Consumer:
-    """What belongs to an older `life` is not heard any more; what is under way on an older `connection` gets nowhere."""
+    """Answers of an older `life` are not heard any more; requests on an older `connection` get nowhere."""
 
     def __init__(self, world: World, rng: random.Random, name: str, instance: str | None) -> None:
         self.world, self.rng, self.name, self.instance = world, rng, name, instance
@@ -42,6 +42,7 @@ class Consumer:
         self.generation = -1
         self.positions: dict[int, int] = {}
         self.commits = 0
+        self._last_commit: dict[str, Any] = {}
 
     def start(self) -> None:
         """A new process."""
@@ -94,7 +95,20 @@ class Consumer:
     def _commit(self) -> None:
         for each in self.positions:
             self.positions[each] += self.rng.randrange(5)
-        self._ask("commit", {"offsets": dict(self.positions)})
+        identity = {"member_id": self.member_id, "generation": self.generation}
+        self._last_commit = {**identity, "offsets": dict(self.positions)}
+        self._ask("commit", self._last_commit)
+
+    def _committed_in_this_generation(self) -> dict[int, int]:
+        """Its own commits may be under way still when it reads what is committed."""
+        last = (self._last_commit.get("member_id"), self._last_commit.get("generation"))
+        same = last == (self.member_id, self.generation)
+        return self._last_commit["offsets"] if same else {}
+
+    def _commit_again(self) -> None:
+        """A part of the program that has not noticed the rebalance: this must be refused (G3)."""
+        if self._last_commit.get("generation", self.generation) < self.generation:
+            self._ask("commit", self._last_commit)
 
     def answered(self, kind: str, response: Any) -> None:
         """An answer to what it asked in this life."""
@@ -105,8 +119,11 @@ class Consumer:
         elif kind == "sync":
             self._ask("fetch", {"partitions": tuple(response.assignment)})
         elif kind == "fetch":
-            self.positions = {each: max(offset, 0) for each, offset in response.items()}
+            mine = self._committed_in_this_generation()
+            self.positions = {each: max(at, mine.get(each, 0)) for each, at in response.items()}
             self.reads = True
+            if self.rng.random() < 0.2:
+                self._commit_again()
             self.world.wake(self, 1)
         elif kind == "commit":
             self.commits += 1

@@ -299,7 +299,7 @@ class Simulation:
             if isinstance(key, OffsetCommitKey) and isinstance(value, OffsetCommitValue)
         }
         partition = self.rng.randrange(self.partitions)
-        request = {
+        request: dict[str, Any] = {
             "member_id": self.rng.choice(["", "somebody"]),
             "generation": self.rng.choice([-1, self.rng.randrange(5)]),
             "instance": None,
