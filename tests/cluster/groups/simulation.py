@@ -259,7 +259,8 @@ class Simulation:
             return
         self.after(self.rng.randrange(500, 8_000), self._fault)
         one = self.rng.choice(self.consumers)
-        kind = self.rng.choice(FAULTS)
+        nobody_is_there = not any(each.up for each in self.consumers)
+        kind = self.rng.choice(("stranger", "expire") if nobody_is_there else FAULTS)
         if kind == "move":
             self.move(self.rng.choice([1, 100, 3_000]))
         elif kind == "die" and one.up:
@@ -278,7 +279,9 @@ class Simulation:
         elif kind == "all leave":
             for each in self.consumers:
                 each.die()
-                self.after(self.rng.randrange(RETENTION_MS, 3 * RETENTION_MS), self._starter(each))
+                back_ms = self.rng.randrange(RETENTION_MS, 2 * RETENTION_MS)
+                self.after(back_ms, self._starter(each))
+                self.after(back_ms + self.rng.randrange(4_000), self._expire_offsets)
         elif kind == "stranger":
             self._stranger()
         elif kind == "expire":
@@ -380,6 +383,7 @@ class Simulation:
         running = [each for each in self.consumers if each.up]
         owned = sorted(partition for each in running for partition in each.positions)
         in_it = all(each.reads and each.generation == group.generation for each in running)
+        in_it = in_it and len(group.members) == len(running) and not group.pending
         return in_it and owned == list(range(self.partitions))
 
     def _state(self) -> str:
