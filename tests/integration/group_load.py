@@ -174,7 +174,11 @@ class PythonMember(Member, ConsumerRebalanceListener):  # type: ignore[misc]
         consumer.subscribe([self.topic], listener=self)
         try:
             while not self.ending.is_set():
-                found = consumer.poll(timeout_ms=int(POLL_S * 1000), max_records=COMMIT_EVERY)
+                try:
+                    found = consumer.poll(timeout_ms=int(POLL_S * 1000), max_records=COMMIT_EVERY)
+                except KafkaError:
+                    # It gives up when a coordinator is named that its metadata does not have any more.
+                    continue
                 for where, records in found.items():
                     for record in records:
                         self.account.seen(where.partition, record.offset)
