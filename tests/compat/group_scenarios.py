@@ -316,7 +316,18 @@ def commits_without_members(target: Target) -> Any:
         group.commit(topic, generation=-1, member="somebody"),
         group.commit(topic, generation=0, member=""),
         group.commit(topic, generation=-1, instance="i"),
-        Group(target, "").commit(topic),
+    ]
+
+
+def commits_after_members(target: Target) -> Any:
+    group, topic = Group(target), target.topic()
+    member, generation = group.settled()
+    group.leave(member)
+    return [
+        group.commit(topic, generation=-1, member=member),
+        group.commit(topic, generation=-1),
+        group.commit(topic, generation=generation, member=member),
+        group.commit(topic, generation=generation),
     ]
 
 
@@ -361,7 +372,6 @@ def descriptions(target: Target) -> Any:
     group = Group(target)
     answers = [group.describe(), group.describe(6)]
     joined = group.join(group.join().member_id)
-    answers.append(group.describe())
     group.sync(joined.member_id, joined.generation_id)
     answers.append(group.describe())
     group.leave(joined.member_id)
@@ -487,6 +497,7 @@ SCENARIOS |= {
     "leave": leaving,
     "commit: beside a member": commits_of_strangers,
     "commit: without members": commits_without_members,
+    "commit: after the members": commits_after_members,
     "commit: while rebalancing": commits_while_rebalancing,
     "commit: what is not there": commits_of_nothing,
     "offsets of groups": fetches,

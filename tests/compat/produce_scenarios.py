@@ -42,7 +42,7 @@ def send(
     transaction: str | None = None,
     node: tuple[str, int] | None = None,
 ) -> Any:
-    """[error, base offset, log start offset]."""
+    """[error, base offset]."""
     request = ProduceRequest(
         transactional_id=transaction,
         acks=acks,
@@ -58,7 +58,7 @@ def send(
 
     def ask() -> Any:
         found = target.call(request, version, where).responses[0].partition_responses[0]
-        return [code(found.error_code), found.base_offset, found.log_start_offset]
+        return [code(found.error_code), found.base_offset]
 
     return closed_or(ask)
 

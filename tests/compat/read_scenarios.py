@@ -290,7 +290,7 @@ SCENARIOS |= {
     "metadata: by id": metadata_by_id,
     "metadata: brokers": brokers,
     "metadata: partitions": partitions,
-    "versions: ApiVersions of the future": lambda target: raw(target, 18, 99),
+    "versions: ApiVersions of the future": lambda t: raw(t, 18, 99, b"\0\2a\2b\0"),
     "versions: Metadata of the future": lambda target: raw(target, 3, 99),
     "versions: Produce of old": lambda target: raw(target, 0, 2, bytes(20)),
     "versions: an unknown request": lambda target: raw(target, 999, 0),

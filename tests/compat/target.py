@@ -16,7 +16,13 @@ from wire.messages.create_topics import (
     CreatableTopicConfig,
     CreateTopicsRequest,
 )
+from wire.messages.describe_groups import DescribeGroupsRequest
 from wire.messages.find_coordinator import FindCoordinatorRequest
+from wire.messages.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsTopic,
+)
 from wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from wire.schema import Request
 
@@ -28,9 +34,14 @@ HEAD = struct.Struct(">hhih")
 CLIENT = b"oracle"
 CLOSED = "the connection is closed"
 PARTITIONS = 2
+MOVING = (
+    ErrorCode.NOT_COORDINATOR,
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE,
+)
 
 
-class Closed(Exception):
+class ClosedError(Exception):
     """The other side hung up."""
 
 
@@ -54,7 +65,7 @@ class Target:
         return f"oracle-{self._run}-{next(self._numbers)}"
 
     def exchange(self, data: bytes, address: tuple[str, int] | None = None) -> bytes:
-        """Bytes there, one answer back, both without their length. Raises Closed."""
+        """Bytes there, one answer back, both without their length. Raises ClosedError."""
         where = address or self._first()
         connection = self._connections.get(where)
         if connection is None:
@@ -63,17 +74,17 @@ class Target:
             connection.sendall(LENGTH.pack(len(data)) + data)
             (size,) = LENGTH.unpack(_receive(connection, LENGTH.size))
             return _receive(connection, size)
-        except (ConnectionError, Closed):
+        except (ConnectionError, ClosedError):
             connection.close()
             del self._connections[where]
-            raise Closed(CLOSED) from None
+            raise ClosedError(CLOSED) from None
 
     def _first(self) -> tuple[str, int]:
         host, port = self.bootstrap.split(",")[0].split(":")
         return host, int(port)
 
     def call(self, request: Request, version: int, node: tuple[str, int] | None = None) -> Any:
-        """A request and its answer. Raises Closed."""
+        """A request and its answer. Raises ClosedError."""
         flexible = version >= request.FLEXIBLE
         head = HEAD.pack(request.API_KEY, version, 7, len(CLIENT)) + CLIENT
         body = encode(request, version, flexible)
@@ -105,7 +116,18 @@ class Target:
         request = CreateTopicsRequest(topics=(wanted,), timeout_ms=10_000)
         assert self.call(request, 7, self.controller()).topics[0].error_code == 0
         self.until(lambda: self._is_everywhere(name))
+        for partition in range(PARTITIONS):
+            self.until(lambda number=partition: self._is_served(name, number))
         return name
+
+    def _is_served(self, topic: str, partition: int) -> bool:
+        """A leader that is named may not know it yet."""
+        wanted = ListOffsetsPartition(partition_index=partition, timestamp=-1)
+        request = ListOffsetsRequest(
+            replica_id=-1, topics=(ListOffsetsTopic(name=topic, partitions=(wanted,)),)
+        )
+        found = self.call(request, 8, self.leader(topic, partition))
+        return bool(found.topics[0].partitions[0].error_code == 0)
 
     def _is_everywhere(self, name: str) -> bool:
         for broker in self.metadata().brokers:
@@ -152,8 +174,12 @@ class Target:
 
         def known() -> bool:
             response = self.call(FindCoordinatorRequest(key=group), 3)
-            if response.error_code == 0:
-                found.append((response.host, response.port))
+            if response.error_code:
+                return False
+            node = response.host, response.port
+            described = self.call(DescribeGroupsRequest(groups=(group,)), 5, node).groups[0]
+            if described.error_code not in MOVING:
+                found.append(node)
             return bool(found)
 
         self.until(known)
@@ -180,7 +206,7 @@ def closed_or(ask: Callable[[], T]) -> T | str:
     """What it answers, or that it hangs up."""
     try:
         return ask()
-    except Closed as error:
+    except ClosedError as error:
         return str(error)
 
 
@@ -189,7 +215,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     while len(data) < size:
         part = connection.recv(size - len(data))
         if not part:
-            raise Closed(CLOSED)
+            raise ClosedError(CLOSED)
         data += part
     return bytes(data)
 
