@@ -84,7 +84,7 @@ class ClassicMembers:
         if instance_id is None and caller.knows_member_id_required:
             group.pending[member_id] = clock.now_ms + request.session_timeout_ms
             required = JoinGroupResponse(
-                error_code=MemberIdRequiredError.code, member_id=member_id, protocol_name=""
+                error_code=MemberIdRequiredError.code, member_id=member_id, protocol_name=None
             )
             return Step().answer(ticket, required)
         return self._add(group, member_id, request, caller, ticket, clock)
@@ -284,7 +284,7 @@ class ClassicMembers:
         clock: Clock,
     ) -> None:
         """Whether offsets may be committed so. It also counts as a sign of life (G3: strangers may not)."""
-        if generation < 0 and not member_id and group.state is State.EMPTY:
+        if generation < 0 and group.state is State.EMPTY:
             # Somebody who uses the group for its offsets only.
             return
         member = self._member(group, member_id, instance_id)

@@ -32,7 +32,7 @@ from cluster.groups.step import Step, Ticket
 from cluster.groups.subscriptions import subscribed_topics
 from wire.messages.heartbeat import HeartbeatRequest
 from wire.messages.join_group import JoinGroupRequest
-from wire.messages.leave_group import LeaveGroupRequest
+from wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberResponse
 from wire.messages.offset_commit import OffsetCommitRequest
 from wire.messages.sync_group import SyncGroupRequest
 
@@ -93,7 +93,21 @@ class Coordinator:
         return self._members.heartbeat(self._known(request.group_id), request, ticket, clock)
 
     def leave(self, request: LeaveGroupRequest, ticket: Ticket, clock: Clock) -> Step:
-        """LeaveGroup."""
+        """LeaveGroup. Of a group that is not there each member is refused for itself."""
+        if request.members and request.group_id and request.group_id not in self.groups:
+            return Step().answer(
+                ticket,
+                LeaveGroupResponse(
+                    members=tuple(
+                        MemberResponse(
+                            member_id=each.member_id,
+                            group_instance_id=each.group_instance_id,
+                            error_code=UnknownMemberIdError.code,
+                        )
+                        for each in request.members
+                    )
+                ),
+            )
         return self._members.leave(self._known(request.group_id), request, ticket, clock)
 
     def _known(self, group_id: str) -> ClassicGroup:
@@ -108,6 +122,8 @@ class Coordinator:
         group = self.groups.get(request.group_id)
         generation = request.generation_id_or_member_epoch
         if group is None:
+            if generation >= 0 and self.exists(request.group_id):
+                raise UnknownMemberIdError(f"group {request.group_id} has no members")
             if generation >= 0:
                 raise IllegalGenerationError(
                     f"there is no group {request.group_id}, and so no generation {generation}"

@@ -15,7 +15,7 @@ NOW_MS = 1_750_000_000_000
 SCENARIOS: dict[str, Callable[[Target], Any]] = {}
 
 
-def batch(*values: bytes, **identity: int) -> bytes:
+def batch(*values: bytes, **identity: Any) -> bytes:
     """Records in one batch."""
     builder = BatchBuilder()
     for value in values or (b"v",):

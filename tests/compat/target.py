@@ -116,8 +116,7 @@ class Target:
         request = CreateTopicsRequest(topics=(wanted,), timeout_ms=10_000)
         assert self.call(request, 7, self.controller()).topics[0].error_code == 0
         self.until(lambda: self._is_everywhere(name))
-        for partition in range(PARTITIONS):
-            self.until(lambda number=partition: self._is_served(name, number))
+        self.until(lambda: all(self._is_served(name, each) for each in range(PARTITIONS)))
         return name
 
     def _is_served(self, topic: str, partition: int) -> bool:
