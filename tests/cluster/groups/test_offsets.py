@@ -55,9 +55,12 @@ def test_only_members_of_the_generation_commit(
 
 
 def test_who_never_joined_commits_to_a_group_without_members_only() -> None:
+    """A generation says that there was a group; the code is Kafka's."""
     lab = Lab()
-    assert lab.answers[lab.commit(3)] == 3
     assert refused(lab, lab.commit(3, "somebody", 4)) == ErrorCode.ILLEGAL_GENERATION
+    assert lab.answers[lab.commit(3)] == 3
+    assert refused(lab, lab.commit(3, "somebody", 4)) == ErrorCode.UNKNOWN_MEMBER_ID
+    assert lab.answers[lab.commit(3, "somebody", -1)] == 3
 
 
 def test_while_the_leader_assigns_nobody_commits_and_before_it_the_old_generation_may() -> None:
