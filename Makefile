@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FILE ?=
 ONLY ?=
+COUNT ?= 1000000
 # pytest-xdist's workers; two cores are what we design for.
 JOBS ?= 2
 
-.PHONY: help setup demo test mutants check proto wire docs bench compare clean
+.PHONY: help setup demo test test-compat fuzz mutants check proto wire docs bench compare clean
 help:            ## what the verbs do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
@@ -24,8 +25,15 @@ $(STAMP): pyproject.toml
 demo: setup      ## three nodes, a file streamed through, the leader killed; FILE=... to choose the file
 	@$(BIN)/ottla demo $(if $(FILE),--file "$(FILE)")
 
-test: setup      ## all tests
-	$(BIN)/pytest -n $(JOBS) --dist worksteal tests
+test: setup      ## all tests but the slow ones
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow" tests
+
+test-compat: setup  ## the slow tests: many kills of coordinators, and Apache Kafka itself where it can be had
+	$(BIN)/pytest -m slow tests
+
+fuzz: setup      ## strangers' bytes to the Kafka door; COUNT=... for how many inputs
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group fuzz || echo "no atheris here: our own mutations are used"
+	@$(BIN)/python -m tests.fuzz.run --count $(COUNT) $(if $(ONLY),--only "$(ONLY)")
 
 mutants: setup   ## bring known bugs back one by one, see the tests notice; ONLY=... for some of them
 	@$(BIN)/python -m tests.mutants.run --jobs $(JOBS) $(if $(ONLY),--only "$(ONLY)")

@@ -73,6 +73,12 @@ class InvalidRequestError(OttlaError):
     code = ErrorCode.INVALID_REQUEST
 
 
+class InvalidRequiredAcksError(InvalidRequestError):
+    """`acks` that Kafka does not know."""
+
+    code = ErrorCode.INVALID_REQUIRED_ACKS
+
+
 class ConfigurationError(OttlaError):
     """A node's own configuration is wrong."""
 

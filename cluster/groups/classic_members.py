@@ -84,7 +84,7 @@ class ClassicMembers:
         if instance_id is None and caller.knows_member_id_required:
             group.pending[member_id] = clock.now_ms + request.session_timeout_ms
             required = JoinGroupResponse(
-                error_code=MemberIdRequiredError.code, member_id=member_id, protocol_name=""
+                error_code=MemberIdRequiredError.code, member_id=member_id, protocol_name=None
             )
             return Step().answer(ticket, required)
         return self._add(group, member_id, request, caller, ticket, clock)
@@ -135,9 +135,11 @@ class ClassicMembers:
         member.client_id, member.client_host = caller.client_id, caller.host
         _update(member, request, clock)
         if group.state is State.STABLE and same:
-            # Nothing changes for the others; a leader is told that it need not assign (KIP-814).
-            answer = rebalance.joined(group, member, skip_assignment=led)
-            step = Step().answer(ticket, answer)
+            # Nothing changes for the others; a leader is told that it need not assign (KIP-814). It is told when the
+            # log has its new id: the next coordinator must not take the old process for the member.
+            shares = {each.member_id: each.assignment for each in group.members.values()}
+            step = Step(records=[rebalance.generation_record(group, shares, clock)])
+            step.answer(ticket, rebalance.joined(group, member, skip_assignment=led))
         else:
             member.joining = ticket
             step = self._rebalance(group, clock)
@@ -282,7 +284,7 @@ class ClassicMembers:
         clock: Clock,
     ) -> None:
         """Whether offsets may be committed so. It also counts as a sign of life (G3: strangers may not)."""
-        if generation < 0 and not member_id and group.state is State.EMPTY:
+        if generation < 0 and group.state is State.EMPTY:
             # Somebody who uses the group for its offsets only.
             return
         member = self._member(group, member_id, instance_id)

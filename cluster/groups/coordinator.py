@@ -5,6 +5,7 @@ visible when they are committed, so a reader never sees one that a failover take
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from cluster.groups.classic_group import ClassicGroup, Member, State
@@ -37,7 +38,7 @@ from storage.errors import OttlaError
 from wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from wire.messages.heartbeat import HeartbeatRequest
 from wire.messages.join_group import JoinGroupRequest
-from wire.messages.leave_group import LeaveGroupRequest
+from wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberResponse
 from wire.messages.offset_commit import OffsetCommitRequest
 from wire.messages.sync_group import SyncGroupRequest
 
@@ -51,6 +52,7 @@ class Coordinator:
         self.consumer = ConsumerGroups(settings, rng)
         self._settings = settings
         self._members = ClassicMembers(settings, rng)
+        self._committing: Counter[str] = Counter()
 
     def configure(self, settings: GroupSettings) -> None:
         """What is in force from now on; sessions that have begun go on as they began."""
@@ -172,10 +174,24 @@ class Coordinator:
         return self._members.heartbeat(self._known(request.group_id), request, ticket, clock)
 
     def leave(self, request: LeaveGroupRequest, ticket: Ticket, clock: Clock) -> Step:
-        """LeaveGroup."""
+        """LeaveGroup. Of a group that is not there each member is refused for itself."""
         consumer = self.consumer.groups.get(request.group_id)
         if consumer is not None:
             return self.consumer.leave(consumer, request, ticket, clock)
+        if request.members and request.group_id and request.group_id not in self.groups:
+            return Step().answer(
+                ticket,
+                LeaveGroupResponse(
+                    members=tuple(
+                        MemberResponse(
+                            member_id=each.member_id,
+                            group_instance_id=each.group_instance_id,
+                            error_code=UnknownMemberIdError.code,
+                        )
+                        for each in request.members
+                    )
+                ),
+            )
         return self._members.leave(self._known(request.group_id), request, ticket, clock)
 
     def _known(self, group_id: str) -> ClassicGroup:
@@ -194,6 +210,8 @@ class Coordinator:
             return
         group = self.groups.get(request.group_id)
         if group is None:
+            if generation >= 0 and self.exists(request.group_id):
+                raise UnknownMemberIdError(f"group {request.group_id} has no members")
             if generation >= 0:
                 raise IllegalGenerationError(
                     f"there is no group {request.group_id}, and so no generation {generation}"
@@ -231,7 +249,18 @@ class Coordinator:
             )
             for where, position in positions.items()
         ]
-        return Step(records=records)
+        self._committing[group_id] += 1
+        return Step(
+            records=records,
+            kept=lambda: self._committing_ended(group_id),
+            lost=lambda _: self._committing_ended(group_id),
+        )
+
+    def _committing_ended(self, group_id: str) -> Step:
+        self._committing[group_id] -= 1
+        if not self._committing[group_id]:
+            del self._committing[group_id]
+        return Step()
 
     def delete_group(self, group_id: str) -> Step:
         """DeleteGroups: its positions and itself, unless it has members. It is gone when that is committed."""
@@ -306,6 +335,9 @@ class Coordinator:
         """Positions nobody has used for the retention time go, and groups that have become nothing with them."""
         steps = []
         for group_id in self.group_ids():
+            if group_id in self._committing:
+                # What is known of its positions is out of date: a tombstone would come after the new one.
+                continue
             records = self._expired(group_id, clock)
             group = self.groups.get(group_id)
             left = len(self.offsets.of(group_id)) - len(records)

@@ -12,10 +12,12 @@ from cluster.groups.errors import (
     CoordinatorNotAvailableError,
     GroupIdNotFoundError,
     GroupSubscribedToTopicError,
+    InvalidGroupIdError,
     OffsetMetadataTooLargeError,
 )
 from cluster.groups.offsets import Position, TopicPartition
 from cluster.groups.settings import Caller, GroupSettings
+from cluster.groups.shard import Shard
 from cluster.groups.step import Step
 from cluster.groups.views import (
     CONSUMER,
@@ -65,7 +67,7 @@ class GroupHandler:
 
     async def join(self, request: JoinGroupRequest, caller: Caller) -> JoinGroupResponse:
         """Waits until the group has its next generation."""
-        shard = self._coordinators.shard(request.group_id)
+        shard = self._shard(request.group_id)
         response = await shard.ask(
             request.group_id,
             lambda ticket, clock: shard.coordinator.join(request, caller, ticket, clock),
@@ -75,7 +77,7 @@ class GroupHandler:
 
     async def sync(self, request: SyncGroupRequest) -> SyncGroupResponse:
         """Waits until the leader has assigned."""
-        shard = self._coordinators.shard(request.group_id)
+        shard = self._shard(request.group_id)
         response = await shard.ask(
             request.group_id,
             lambda ticket, clock: shard.coordinator.sync(request, ticket, clock),
@@ -85,7 +87,7 @@ class GroupHandler:
 
     async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         """At once."""
-        shard = self._coordinators.shard(request.group_id)
+        shard = self._shard(request.group_id)
         response = await shard.ask(
             request.group_id,
             lambda ticket, clock: shard.coordinator.heartbeat(request, ticket, clock),
@@ -95,7 +97,7 @@ class GroupHandler:
 
     async def leave(self, request: LeaveGroupRequest) -> LeaveGroupResponse:
         """At once."""
-        shard = self._coordinators.shard(request.group_id)
+        shard = self._shard(request.group_id)
         response = await shard.ask(
             request.group_id,
             lambda ticket, clock: shard.coordinator.leave(request, ticket, clock),
@@ -116,6 +118,12 @@ class GroupHandler:
         )
         assert isinstance(response, ConsumerGroupHeartbeatResponse)
         return response
+
+    def _shard(self, group_id: str) -> Shard:
+        """Where members are asked for. Raises InvalidGroupIdError, NotCoordinatorError."""
+        if not group_id:
+            raise InvalidGroupIdError("a group needs a name")
+        return self._coordinators.shard(group_id)
 
     async def commit(self, request: OffsetCommitRequest) -> OffsetCommitResponse:
         """Answered when the positions are committed; partitions that are not there are refused one by one."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cluster.errors import InvalidRequestError, ReplicasTimedOutError
+from cluster.errors import InvalidRequiredAcksError, ReplicasTimedOutError
 from cluster.replication.partition import Appended, Partition
 from storage.disk import Buffer
 from storage.errors import OttlaError
@@ -57,7 +57,7 @@ class ProduceHandler:
     def begin(self, requests: Sequence[PartitionBatches], acks: int) -> list[Produced]:
         """Append each partition's batches, or note why not. Never raises for what the world did."""
         if acks not in (ACKS_NONE, ACKS_LEADER, ACKS_ALL):
-            error = InvalidRequestError(f"acks {acks} is unknown: ask for all, leader or none")
+            error = InvalidRequiredAcksError(f"acks {acks} is unknown: ask for all, leader or none")
             return [Produced(each.topic, each.partition, error) for each in requests]
         return [self._append(each, acks) for each in requests]
 

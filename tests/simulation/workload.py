@@ -65,9 +65,15 @@ class History:
             assert numbers == sorted(numbers), f"records of {producer} are out of order"
 
 
-async def call(cluster: SimCluster, rng: random.Random, broker: Broker, work: Awaitable[T]) -> T:
+async def call(
+    cluster: SimCluster,
+    rng: random.Random,
+    broker: Broker,
+    work: Awaitable[T],
+    limit_s: float = CALL_S,
+) -> T:
     """A client's call to a broker: takes time both ways, has a timeout, gets no answer from the dead."""
-    async with asyncio.timeout(CALL_S):
+    async with asyncio.timeout(limit_s):
         await asyncio.sleep(rng.uniform(0.0001, 0.002))
         result = await work
         await asyncio.sleep(rng.uniform(0.0001, 0.002))

@@ -19,7 +19,7 @@ KAFKA_SOURCE = types.MappingProxyType(
 """Kafka's numbers of DescribeConfigsResponse.ConfigSource."""
 STATIC_SOURCE = KAFKA_SOURCE[ConfigSource.STATIC]
 
-BOOLEAN, STRING, INT, LONG, DOUBLE = 1, 2, 3, 5, 6
+BOOLEAN, STRING, INT, LONG, DOUBLE, LIST = 1, 2, 3, 5, 6, 7
 _LONG_FROM = 2**31
 
 
@@ -27,7 +27,7 @@ def config_type(kind: Any) -> int:
     """Kafka's number of ConfigDef.Type."""
     plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if get_origin(plain) is Literal:
-        return STRING
+        return LIST if any("," in each for each in get_args(plain)) else STRING
     if plain is int:
         limits = [getattr(each, "le", None) for each in get_args(kind)[1:]]
         return LONG if any(each is not None and each >= _LONG_FROM for each in limits) else INT

@@ -74,6 +74,10 @@ class KafkaOffsets:
             return ListOffsetsPartitionResponse(partition_index=index, error_code=error.code)
         if wanted.timestamp == NEVER_TIERED:
             return ListOffsetsPartitionResponse(partition_index=index)
+        if wanted.timestamp < NEVER_TIERED:
+            return ListOffsetsPartitionResponse(
+                partition_index=index, error_code=ErrorCode.UNSUPPORTED_VERSION
+            )
         spec = _SPECS.get(wanted.timestamp, OffsetSpec.TIMESTAMP)
         found = await self._offsets.find(topic, index, spec, wanted.timestamp)
         if found.error is not None:
@@ -88,7 +92,7 @@ class KafkaOffsets:
             partition_index=index,
             timestamp=found.timestamp_ms,
             offset=found.offset,
-            leader_epoch=found.leader_epoch,
+            leader_epoch=found.leader_epoch if found.offset >= 0 else -1,
         )
 
     async def for_leader_epoch(

@@ -41,6 +41,10 @@ log = structlog.get_logger("kafka")
 
 _MAGIC_AT = 16
 _ATTRIBUTES_LOW_AT = 22
+_CONTROL = 0x20
+_COUNT_AT = 57
+_NO_OFFSET = bytes(8)
+_NO_RECORDS = bytes(4)
 _ZSTD = 4
 _ZSTD_FROM = 7
 
@@ -108,17 +112,25 @@ def _single_batch(records: memoryview | None, version: int) -> memoryview:
     if len(records) <= _MAGIC_AT:
         raise CorruptBatchError(f"a record batch of {len(records)} bytes")
     magic = records[_MAGIC_AT]
+    if magic > MAGIC:
+        raise CorruptBatchError(f"a record batch of magic {magic}")
     if magic != MAGIC:
         raise InvalidRecordError(
             f"record batches of magic {magic} are not taken: use a client that writes magic {MAGIC} (Kafka 0.11)"
         )
-    if len(records) < HEADER_BYTES:
-        raise CorruptBatchError(f"a record batch of {len(records)} bytes")
-    size = batch_size(records)
+    size = batch_size(records) if len(records) >= HEADER_BYTES else HEADER_BYTES
+    if size > len(records):
+        raise InvalidRecordError(f"a record batch is cut off after {len(records)} bytes")
     if LENGTH_OVERHEAD < size < len(records):
         raise InvalidRecordError(
             "a produce request may have only one record batch for each partition"
         )
+    if records[:8] != _NO_OFFSET:
+        raise InvalidRecordError("offsets are given by the leader: a producer's batch begins at 0")
+    if records[_ATTRIBUTES_LOW_AT] & _CONTROL:
+        raise InvalidRecordError("control records are written by brokers only")
+    if records[_COUNT_AT : _COUNT_AT + 4] == _NO_RECORDS:
+        raise InvalidRecordError("a record batch without records")
     if version < _ZSTD_FROM and records[_ATTRIBUTES_LOW_AT] & 0x07 == _ZSTD:
         raise UnsupportedCompressionError(
             f"zstd came in Produce version {version}; it needs version {_ZSTD_FROM} (KIP-110)"

@@ -1,5 +1,6 @@
 """Topics made, deleted and enlarged."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
@@ -44,7 +45,10 @@ class KafkaTopics:
         """A name that stands twice is refused, as Kafka does; the others are made."""
         names = [each.name for each in request.topics]
         twice = {name for name in names if names.count(name) > 1}
-        wanted = [each for each in request.topics if each.name not in twice]
+        wrong = {each.name: found for each in request.topics if (found := _wrong(each))}
+        wanted = [
+            each for each in request.topics if each.name not in twice and each.name not in wrong
+        ]
         results = [
             CreatableTopicResult(
                 name=name,
@@ -52,6 +56,11 @@ class KafkaTopics:
                 error_message=f"the request names topic {name} twice",
             )
             for name in sorted(twice)
+        ]
+        results += [
+            CreatableTopicResult(name=name, error_code=code, error_message=message)
+            for name, (code, message) in wrong.items()
+            if name not in twice
         ]
         if wanted:
             results += await self._create(wanted, request)
@@ -106,10 +115,12 @@ class KafkaTopics:
 
     async def delete(self, client: Client, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
         """By name, or by id."""
-        states = request.topics
+        states: Sequence[DeleteTopicState] = request.topics
         if client.api_version < DELETE_BY_ID:
             states = tuple(DeleteTopicState(name=name) for name in request.topic_names)
+        states, refused = _ambiguous(states)
         names, results = self._resolve(states)
+        results += refused
         if names:
             results += await self._delete(names, _seconds(request.timeout_ms))
         return DeleteTopicsResponse(responses=tuple(results))
@@ -190,10 +201,53 @@ async def refusal_of(work: Callable[[], object]) -> Refusal | None:
     return None
 
 
-def _not_deleted(name: str, code: int, message: str, topic_id: UUID | None) -> DeletableTopicResult:
+def _not_deleted(
+    name: str | None, code: int, message: str, topic_id: UUID | None
+) -> DeletableTopicResult:
     return DeletableTopicResult(
         name=name, topic_id=topic_id, error_code=code, error_message=message
     )
+
+
+def _wrong(topic: CreatableTopic) -> tuple[ErrorCode, str] | None:
+    """What this protocol forbids and the controller's own does not: there 0 stands for the default."""
+    name = topic.name
+    if topic.num_partitions == 0:
+        return ErrorCode.INVALID_PARTITIONS, f"topic {name} with 0 partitions; -1 is the default"
+    if topic.replication_factor == 0:
+        return (
+            ErrorCode.INVALID_REPLICATION_FACTOR,
+            f"topic {name} with 0 replicas; -1 is the default",
+        )
+    null = next((each.name for each in topic.configs if each.value is None), None)
+    if null is not None:
+        return ErrorCode.INVALID_CONFIG, f"{null} of topic {name} is null"
+    numbers = sorted(each.partition_index for each in topic.assignments)
+    if numbers != list(range(len(numbers))):
+        return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"partitions {numbers} of topic {name}: a gap"
+    return None
+
+
+def _ambiguous(
+    states: Sequence[DeleteTopicState],
+) -> tuple[list[DeleteTopicState], list[DeletableTopicResult]]:
+    """Topics that are named by name and by id, or twice, are refused; the others are left."""
+    names: Counter[str | None] = Counter(each.name for each in states if each.name is not None)
+    ids: Counter[UUID | None] = Counter(
+        each.topic_id for each in states if each.topic_id is not None
+    )
+    left: list[DeleteTopicState] = []
+    refused: dict[object, DeletableTopicResult] = {}
+    for each in states:
+        both = each.name is not None and each.topic_id is not None
+        if both or names[each.name] > 1 or ids[each.topic_id] > 1:
+            message = f"topic {each.name or each.topic_id} is named twice, or by name and by id"
+            refused[each.name or each.topic_id] = _not_deleted(
+                each.name, ErrorCode.INVALID_REQUEST, message, each.topic_id
+            )
+        else:
+            left.append(each)
+    return left, list(refused.values())
 
 
 def _new_topic(wanted: CreatableTopic) -> NewTopic:

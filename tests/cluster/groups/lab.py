@@ -65,10 +65,14 @@ class Lab:
         self.log += step.records
         self.coordinator.replay(step.records)
         for ticket, response in step.answers:
-            assert ticket not in self.answers, "answered twice"
-            self.answers[ticket] = response
+            self.tell(ticket, response)
         if step.kept is not None:
             self.perform(step.kept())
+
+    def tell(self, ticket: int, response: Any) -> None:
+        """The answer to a request goes out."""
+        assert ticket not in self.answers, "answered twice"
+        self.answers[ticket] = response
 
     def keep_all(self) -> None:
         """The log catches up."""
@@ -79,12 +83,15 @@ class Lab:
     def lose_all(self) -> None:
         """The log is gone: another node leads."""
         held, self.held = self.held, []
-        error = NotCoordinatorError("gone")
         for step in held:
-            for ticket, _ in step.answers:
-                self.answers[ticket] = error
-            if step.lost is not None:
-                self.perform(step.lost(error))
+            self.lose(step, NotCoordinatorError("gone"))
+
+    def lose(self, step: Step, error: OttlaError) -> None:
+        """A step whose records will not be kept."""
+        for ticket, _ in step.answers:
+            self.tell(ticket, error)
+        if step.lost is not None:
+            self.perform(step.lost(error))
 
     def _ask(self, decide: Any) -> int:
         self._tickets += 1
@@ -92,7 +99,7 @@ class Lab:
         try:
             self.perform(decide(ticket))
         except OttlaError as error:
-            self.answers[ticket] = error
+            self.tell(ticket, error)
         return ticket
 
     def join(
@@ -121,12 +128,17 @@ class Lab:
         return self._ask(lambda ticket: self.coordinator.join(request, caller, ticket, self.clock))
 
     def sync(
-        self, member_id: str, generation: int, assignments: dict[str, bytes] | None = None
+        self,
+        member_id: str,
+        generation: int,
+        assignments: dict[str, bytes] | None = None,
+        instance: str | None = None,
     ) -> int:
         request = SyncGroupRequest(
             group_id=GROUP,
             generation_id=generation,
             member_id=member_id,
+            group_instance_id=instance,
             assignments=tuple(
                 SyncGroupRequestAssignment(member_id=key, assignment=value)
                 for key, value in (assignments or {}).items()
@@ -153,13 +165,28 @@ class Lab:
     def commit(
         self, offset: int, member_id: str = "", generation: int = -1, partition: int = 0
     ) -> int:
+        return self.commit_all({partition: offset}, member_id, generation)
+
+    def commit_all(
+        self,
+        offsets: dict[int, int],
+        member_id: str = "",
+        generation: int = -1,
+        instance: str | None = None,
+    ) -> int:
         request = OffsetCommitRequest(
-            group_id=GROUP, generation_id_or_member_epoch=generation, member_id=member_id
+            group_id=GROUP,
+            generation_id_or_member_epoch=generation,
+            member_id=member_id,
+            group_instance_id=instance,
         )
-        positions = {TopicPartition("t", partition): Position(offset, -1, "", self.wall_ms)}
+        positions = {
+            TopicPartition("t", partition): Position(offset, -1, "", self.wall_ms)
+            for partition, offset in offsets.items()
+        }
         return self._ask(
             lambda ticket: self.coordinator.commit(GROUP, positions, request, self.clock).answer(
-                ticket, offset
+                ticket, max(offsets.values())
             )
         )
 

@@ -242,3 +242,18 @@ def test_the_next_coordinator_knows_the_generation_and_gives_everybody_a_session
     after.sleep(SESSION_MS + 1)
     assert GROUP in after.coordinator.groups
     assert after.state == State.EMPTY.value
+
+
+def test_a_static_member_that_came_back_is_known_to_the_next_coordinator() -> None:
+    """Else the new process is fenced after a failover, and the old one may commit again."""
+    lab = Lab()
+    old = lab.answers[lab.join(instance="i", client="a")].member_id
+    lab.sync(old, 1, {old: b"all"}, "i")
+    lab.keeps = False
+    back = lab.join(instance="i", client="a")
+    assert back not in lab.answers, "told before it is kept"
+    lab.keep_all()
+    new = lab.answers[back].member_id
+    after = lab.reload()
+    assert after.answers[after.heartbeat(new, 1, "i")].error_code == 0
+    assert refused(after, after.heartbeat(old, 1, "i")) == ErrorCode.FENCED_INSTANCE_ID

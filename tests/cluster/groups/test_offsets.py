@@ -55,9 +55,12 @@ def test_only_members_of_the_generation_commit(
 
 
 def test_who_never_joined_commits_to_a_group_without_members_only() -> None:
+    """A generation says that there was a group; the code is Kafka's."""
     lab = Lab()
-    assert lab.answers[lab.commit(3)] == 3
     assert refused(lab, lab.commit(3, "somebody", 4)) == ErrorCode.ILLEGAL_GENERATION
+    assert lab.answers[lab.commit(3)] == 3
+    assert refused(lab, lab.commit(3, "somebody", 4)) == ErrorCode.UNKNOWN_MEMBER_ID
+    assert lab.answers[lab.commit(3, "somebody", -1)] == 3
 
 
 def test_while_the_leader_assigns_nobody_commits_and_before_it_the_old_generation_may() -> None:
@@ -118,3 +121,18 @@ def test_while_a_group_rebalances_nothing_expires() -> None:
 def expire(lab: Lab) -> None:
     for step in lab.coordinator.expire_offsets(lab.clock):
         lab.perform(step)
+
+
+def test_a_position_that_is_being_committed_anew_does_not_expire() -> None:
+    """Its tombstone would come behind the new position in the log."""
+    lab = Lab(offsets_retention_ms=60_000)
+    lab.commit(1)
+    lab.sleep(60_000)
+    lab.keeps = False
+    ticket = lab.commit(2)
+    assert lab.coordinator.expire_offsets(lab.clock) == []
+    lab.keep_all()
+    assert lab.answers[ticket] == 2
+    assert lab.coordinator.expire_offsets(lab.clock) == []
+    lab.sleep(60_000)
+    assert len(lab.coordinator.expire_offsets(lab.clock)) == 1

@@ -27,6 +27,7 @@ TABLE = {
     "NotCaughtUpError": (8, True, CODE.UNAVAILABLE),
     "BatchTooLargeError": (10, False, CODE.INVALID_ARGUMENT),
     "NotEnoughReplicasError": (19, True, CODE.UNAVAILABLE),
+    "InvalidRequiredAcksError": (21, False, CODE.INVALID_ARGUMENT),
     "InvalidTimestampError": (32, False, CODE.INVALID_ARGUMENT),
     "ConfigurationError": (40, False, CODE.INVALID_ARGUMENT),
     "InvalidRequestError": (42, False, CODE.INVALID_ARGUMENT),

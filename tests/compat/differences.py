@@ -1,0 +1,66 @@
+"""Where Ottla answers otherwise than Apache Kafka on purpose, or knowingly: scenario -> (answer, why)."""
+
+from typing import Any
+
+from tests.compat.oracle import recorded
+
+UNKNOWN = "UNKNOWN_TOPIC_OR_PARTITION"
+
+
+def _changed(scenario: str, *changes: tuple[int, Any]) -> Any:
+    """Kafka's answer with other elements at some places."""
+    answer = recorded()[scenario]
+    for place, element in changes:
+        answer[place] = element
+    return answer
+
+
+def _settings() -> Any:
+    answer = _changed("describe topic configs", (4, [UNKNOWN, []]))
+    answer[0][1] = [each for each in answer[0][1] if each[0] != "file.delete.delay.ms"]
+    return answer
+
+
+DIFFERENCES: dict[str, tuple[Any, str]] = {
+    "produce: an unknown compression": (
+        ["UNSUPPORTED_COMPRESSION_TYPE", -1],
+        "Kafka stumbles; the code that is meant for this is told",
+    ),
+    "produce: a first sequence that is not 0": (
+        ["UNKNOWN_PRODUCER_ID", -1],
+        "a producer of which nothing is known begins at 0, so that nothing before it can be missing",
+    ),
+    "produce: a sequence that wraps": (
+        [["UNKNOWN_PRODUCER_ID", -1], ["NONE", 0], ["NONE", 1]],
+        "as above; the scenario begins at the highest sequence",
+    ),
+    "fetch: a session": (
+        _changed("fetch: a session", (4, ["forget", "NONE", True])),
+        "a session without partitions stays until it is closed or pushed out",
+    ),
+    "delete offsets": (
+        [
+            ["GROUP_ID_NOT_FOUND", []],
+            ["NONE", ["NONE"]],
+            *[["GROUP_ID_NOT_FOUND", []]] * 3,
+        ],
+        "a group that has neither members nor positions any more is gone at once, not at the next clean-up",
+    ),
+    "create: the defaults": ([["NONE", 1, 3]], "the default replication factor is 3"),
+    "alter configs": (
+        _changed("alter configs", (9, ["INVALID_REQUEST"]), (12, [UNKNOWN]), (13, ["NONE"])),
+        "an unknown operation is told as such; settings can be made for a broker that is to come",
+    ),
+    "describe topic configs": (
+        _settings(),
+        "files are removed at once, so there is no delay to show; no topic has a bad name",
+    ),
+    "describe broker configs": (
+        ["NONE", "BROKER_ID_NOT_REGISTERED", "BROKER_ID_NOT_REGISTERED", "NONE"],
+        "any broker answers for any other, and says when there is none",
+    ),
+    "elect leaders": (
+        _changed("elect leaders", (4, ["INVALID_REQUEST", []])),
+        "the whole request is refused",
+    ),
+}
