@@ -20,6 +20,7 @@ from ottla.client.partition_reader import REFRESH_PAUSE_S, PartitionReader, Rese
 from ottla.client.records import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 FOREVER_S = 3600.0
+LOOK_UP_PATIENCE_S = 1.0
 
 
 class Consumer:
@@ -238,12 +239,13 @@ class Consumer:
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """What the group has committed, None where it has not. Raises BrokerError."""
         self._check()
-        return await self._committed([TopicPartition(*each) for each in partitions])
+        return await self._require_group().committed([TopicPartition(*each) for each in partitions])
 
     async def _committed(
         self, partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
-        return await self._require_group().committed(partitions)
+        # The reader asks again, and must not be held up in what else it reads.
+        return await self._require_group().committed(partitions, LOOK_UP_PATIENCE_S)
 
     def seek(self, where: tuple[str, int], offset: Start) -> None:
         """Go on elsewhere with one assigned partition: at an offset, "earliest", "latest" or "committed"."""

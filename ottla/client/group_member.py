@@ -23,6 +23,7 @@ from storage.errors import ErrorCode
 JOIN_SLACK_S = 10.0
 LEAVE_PATIENCE_S = 2.0
 RETRY_PAUSE_S = 0.1
+AGAIN_PAUSE_S = 0.02
 
 _AGAIN = (ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.ILLEGAL_GENERATION)
 
@@ -146,6 +147,7 @@ class Membership:
                     self.last_error = error
                     self.refused(error)
                     raise
+                await asyncio.sleep(AGAIN_PAUSE_S)
 
     async def _join_once(self, topics: Sequence[str], owned: Sequence[TopicPartition]) -> Joined:
         reply = await self._ask_to_be_member(topics, owned)

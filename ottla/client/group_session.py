@@ -234,10 +234,10 @@ class GroupSession:
         await self._commit(offsets, COMMIT_PATIENCE_S, self.offsets.begin())
 
     async def committed(
-        self, partitions: Collection[TopicPartition]
+        self, partitions: Collection[TopicPartition], patience_s: float = COMMIT_PATIENCE_S
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """Raises BrokerError, NoBrokerError."""
-        return await self.offsets.committed(partitions, COMMIT_PATIENCE_S)
+        return await self.offsets.committed(partitions, patience_s)
 
     async def _commit(
         self,
