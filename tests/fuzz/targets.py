@@ -180,7 +180,7 @@ def seeds(name: str, rng: random.Random) -> Iterator[bytes]:
             (OffsetCommitKey(group="g", topic="t", partition=3), OffsetCommitValue(offset=7)),
             (GroupMetadataKey(group="g"), GroupMetadataValue(protocol="range", leader="a")),
         ):
-            record = GroupRecord(key, value)  # type: ignore[arg-type]
+            record = GroupRecord(key, value)
             head = encode_key(record.key)
             yield bytes([len(head)]) + head + (encode_value(record.value) or b"")
         return

@@ -26,6 +26,8 @@ MOVING = (
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
 )
 RATE_PAUSE_S = 0.003
 
@@ -103,7 +105,8 @@ def coordinator(admin: AdminClient) -> int:
 
     def is_known() -> bool:
         try:
-            described = admin.describe_consumer_groups([GROUP])[GROUP].result(30)
+            asked = admin.describe_consumer_groups([GROUP], request_timeout=10)
+            described = asked[GROUP].result(30)
         except KafkaException as error:
             if error.args[0].code() in MOVING:
                 return False
