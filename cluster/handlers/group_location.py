@@ -48,13 +48,13 @@ class GroupLocation:
 
     async def _create(self, image: MetadataImage) -> None:
         found = floors(image)
-        alive = sum(not each.fenced for each in image.brokers.values())
         wanted = NewTopic(
             name=OFFSETS_TOPIC,
             partitions=broker_value(found, "offsets.topic.num.partitions"),
-            # A cluster of one or two nodes has groups too.
+            # A cluster of one or two nodes has groups too. Brokers that are away count: with fewer replicas for ever
+            # than it could have, the topic would be less safe than what it is about.
             replication_factor=max(
-                1, min(broker_value(found, "offsets.topic.replication.factor"), alive)
+                1, min(broker_value(found, "offsets.topic.replication.factor"), len(image.brokers))
             ),
             configs={
                 "cleanup.policy": "compact",

@@ -3,6 +3,7 @@
 A target takes any bytes; whatever it raises is a bug. `seeds` are right inputs, to begin from.
 """
 
+import asyncio
 import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -36,6 +37,7 @@ from wire.api_keys import ApiKey
 from wire.codec import decode, encode
 from wire.errors import WireError
 from wire.frames import FrameAssembler
+from wire.headers import RequestHeader
 from wire.produce import decode_produce
 from wire.schema import Request, Response
 
@@ -143,6 +145,22 @@ def _dispatcher() -> Dispatcher:
     return Dispatcher(produce_api, fetch, apis, lambda: features(EMPTY_IMAGE))
 
 
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+async def _served(
+    dispatcher: Dispatcher, client: Client, header: RequestHeader, frame: memoryview
+) -> Any:
+    try:
+        async with asyncio.timeout(0):
+            return await dispatcher.serve(client, header, frame)
+    except TimeoutError:
+        # It waits, as a Fetch that finds nothing does: nobody waits for it here.
+        return ()
+
+
 def dispatch(data: bytes) -> None:
     """A whole request, for a broker that has nothing."""
     dispatcher = _dispatcher()
@@ -154,14 +172,7 @@ def dispatch(data: bytes) -> None:
             slot: Any = _Slot()
             dispatcher.produce.begin(client, header, frame, slot, lambda: None)
             return
-        answering = dispatcher.serve(client, header, frame)
-        try:
-            answering.send(None)
-        except StopIteration as done:
-            _Slot().answer(done.value)
-            return
-        # It waits, as a Fetch that finds nothing does: nobody waits for it here.
-        answering.close()
+        _Slot().answer(_loop().run_until_complete(_served(dispatcher, client, header, frame)))
     except WireError:
         return
 

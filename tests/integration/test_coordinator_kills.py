@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from ottla.local.cluster import LocalCluster
+from tests.compat.target import Target
 from tests.integration.group_load import (
     Account,
     ConfluentMember,
@@ -22,11 +23,6 @@ pytestmark = pytest.mark.integration
 
 GROUP, TOPIC = "readers", "read"
 PARTITIONS = 6
-MOVING = (
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-)
 RATE_PAUSE_S = 0.003
 
 
@@ -76,7 +72,7 @@ def kill_coordinators(cluster: LocalCluster, times: int) -> None:
             each.start()
         for _ in range(times):
             more_commits(account, members)
-            victim = coordinator(admin)
+            victim = coordinator(cluster)
             cluster.kill(victim)
             known = account.known()
             account.fetched(known, fetch(addresses))
@@ -97,22 +93,14 @@ def kill_coordinators(cluster: LocalCluster, times: int) -> None:
     account.check_nothing_skipped(ends)
 
 
-def coordinator(admin: AdminClient) -> int:
-    """Who coordinates the group. A coordinator that has just moved makes the question void; librdkafka says so."""
-    found: list[int] = []
-
-    def is_known() -> bool:
-        try:
-            described = admin.describe_consumer_groups([GROUP])[GROUP].result(30)
-        except KafkaException as error:
-            if error.args[0].code() in MOVING:
-                return False
-            raise
-        found.append(described.coordinator.id)
-        return True
-
-    until(is_known, "a coordinator")
-    return found[0]
+def coordinator(cluster: LocalCluster) -> int:
+    """Who coordinates the group, once somebody does."""
+    target = Target(kafka_addresses(cluster), "groups")
+    try:
+        host, port = target.coordinator(GROUP)
+    finally:
+        target.close()
+    return next(each.node_id for each in cluster.nodes if each.kafka == f"{host}:{port}")
 
 
 def more_commits(account: Account, members: list[Member]) -> None:
