@@ -190,7 +190,7 @@ def test_numbers_of_a_later_release_are_refused_in_words(play: Play) -> None:
         request = _produce("later", b"x")
         request.acks = 9  # type: ignore[assignment]
         answer = (await log.Produce(request)).partitions[0]
-        assert answer.error.code == common_pb2.ERROR_CODE_INVALID_REQUEST
+        assert answer.error.code == common_pb2.ERROR_CODE_INVALID_REQUIRED_ACKS
         assert "all, leader or none" in answer.error.message
 
     play(story)
