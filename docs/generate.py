@@ -15,8 +15,12 @@ from kraft.metadata.config_definitions import (
     TOPIC_SYNONYMS,
 )
 from kraft.metadata.config_engine import Definition, definitions
+from wire.api_keys import ApiKey
+from wire.api_versions import ADVERTISED
 
 TARGET = Path(__file__).parent / "CONFIGURATION.md"
+KAFKA = Path(__file__).parent / "kafka.md"
+TABLE_BEGIN, TABLE_END = "<!-- api table -->", "<!-- end of the table -->"
 
 HEAD = """\
 # Configuration
@@ -146,6 +150,20 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
+def kafka_page() -> str:
+    """docs/kafka.md with the table of requests as the code has it."""
+    text = KAFKA.read_text(encoding="utf-8")
+    before, _, rest = text.partition(TABLE_BEGIN)
+    after = rest.partition(TABLE_END)[2]
+    rows = [
+        (str(int(key)), ApiKey(key).name.title().replace("_", ""), f"{first} to {last}")
+        for key, (first, last) in sorted(ADVERTISED.items())
+    ]
+    table = _table(["key", "request", "versions"], rows)
+    return f"{before}{TABLE_BEGIN}\n\n{table}\n{TABLE_END}{after}"
+
+
 if __name__ == "__main__":
     TARGET.write_text(document(), encoding="utf-8")
-    sys.stdout.write(f"wrote {TARGET}\n")
+    KAFKA.write_text(kafka_page(), encoding="utf-8")
+    sys.stdout.write(f"wrote {TARGET} and {KAFKA}\n")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from docs.generate import TARGET, document
+from docs.generate import KAFKA, TARGET, document, kafka_page
 from ottla.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +19,9 @@ CODE = re.compile(r"`([^`\n]+)`")
 COMMAND = re.compile(r"(?:^|[\s$|;(])ottla ((?:[a-z]|--?[a-z]).*)")
 
 
-def test_the_configuration_page_is_up_to_date() -> None:
+def test_the_generated_pages_are_up_to_date() -> None:
     assert TARGET.read_text(encoding="utf-8") == document(), "run `make docs`"
+    assert KAFKA.read_text(encoding="utf-8") == kafka_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
