@@ -132,10 +132,7 @@ class BrokerLease:
         )
         asked_ms = self._now_ms()
         try:
-            # Several sendings in a session: one that waits for a controller which has fallen silent must not cost the
-            # lease with its successor.
-            session_s = self._session_timeout_ms / 1000
-            reply = await self._controller.ask(request, session_s, attempt_s=session_s / 4)
+            reply = await self._controller.ask(request, self._session_timeout_ms / 1000)
         except OttlaError as error:
             if error.code in (ErrorCode.STALE_BROKER_EPOCH, ErrorCode.BROKER_ID_NOT_REGISTERED):
                 log.warning("registering again", reason=str(error))
