@@ -136,9 +136,7 @@ class Broker:
         self.controller = QuorumController(
             self.node_id,
             Controller(rng, config.static),
-            BrokerLeases(
-                config.broker_session_timeout_ms, max(config.broker_heartbeat_interval_ms, 1)
-            ),
+            BrokerLeases(config.broker_session_timeout_ms, config.broker_heartbeat_interval_ms),
             Quorum(
                 lambda command: self.driver.propose([command]),
                 lambda: self.driver.read(),
@@ -182,6 +180,7 @@ class Broker:
             _loop_ms,
             heartbeat_interval_ms=config.broker_heartbeat_interval_ms,
             session_timeout_ms=config.broker_session_timeout_ms,
+            suspect_ms=config.broker_heartbeat_interval_ms,
         )
 
     def _make_replicas(self, clock: Clock) -> None:
@@ -427,6 +426,8 @@ class Broker:
         if fact.role is Role.LEADER:
             self.controller.lead(self.quorum_port.previous_leader)
         else:
+            if self.controller.active:
+                self.lease.deposed()
             self.controller.resign()
 
 

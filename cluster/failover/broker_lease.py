@@ -32,6 +32,7 @@ class BrokerLease:
         *,
         heartbeat_interval_ms: int,
         session_timeout_ms: int,
+        suspect_ms: int,
     ) -> None:
         self.broker_epoch = -1
         self._controller = controller
@@ -40,7 +41,9 @@ class BrokerLease:
         self._now_ms = now_ms
         self._heartbeat_interval_s = heartbeat_interval_ms / 1000
         self._session_timeout_ms = session_timeout_ms
+        self._suspect_ms = suspect_ms
         self._confirmed_ms: int | None = None
+        self._deposed_ms: int | None = None
         self._fenced = True
         self._leaving = False
         self._gave_up = False
@@ -51,11 +54,24 @@ class BrokerLease:
 
     @property
     def holds(self) -> bool:
-        """Whether the controller has confirmed this broker within the session timeout."""
+        """Whether the controller has confirmed this broker within the session timeout, and, where this node was the
+        controller itself, whether its successor can not have fenced it yet.
+        """
+        now_ms = self._now_ms()
+        if self._deposed_ms is not None and now_ms - self._deposed_ms > self._suspect_ms:
+            return False
         return (
             self._confirmed_ms is not None
-            and self._now_ms() - self._confirmed_ms <= self._session_timeout_ms
+            and now_ms - self._confirmed_ms <= self._session_timeout_ms
         )
+
+    def deposed(self) -> None:
+        """This node is the controller no longer: what it confirmed to itself is worth no more than the short lease that
+        a successor gives to its predecessor (BrokerLeases.take_over).
+        """
+        if self._deposed_ms is None:
+            self._deposed_ms = self._now_ms()
+        self._soon.set()
 
     def leave(self) -> None:
         """Ask for a controlled shutdown: leaderships move first, then `may_stop` is set."""
@@ -143,6 +159,7 @@ class BrokerLease:
         assert isinstance(reply, HeartbeatReply), reply
         # Counted from when we asked: the controller's session begins no earlier.
         self._confirmed_ms = asked_ms
+        self._deposed_ms = None
         if reply.fenced != self._fenced and not self._leaving:
             log.info("fenced" if reply.fenced else "unfenced", broker_epoch=self.broker_epoch)
         self._fenced = reply.fenced

@@ -45,6 +45,7 @@ class Groups:
         self._rng = cluster.stream("groups")
         self.acknowledged = 0
         self._closed = False
+        self._arrivals: dict[str, asyncio.Event] = {}
         self.members = [
             Consumer(self, cluster.stream(f"member {each}"), f"m{each}", None)
             for each in range(members)
@@ -62,7 +63,9 @@ class Groups:
             each.die()
 
     def ask(self, consumer: Consumer, kind: str, request: Request) -> None:
-        self._tasks.create_task(self._exchange(consumer, kind, request))
+        before = self._arrivals.get(consumer.name)
+        arrival = self._arrivals[consumer.name] = asyncio.Event()
+        self._tasks.create_task(self._exchange(consumer, kind, request, before, arrival))
 
     def wake(self, consumer: Consumer, after_ms: int) -> None:
         life = consumer.life
@@ -76,20 +79,36 @@ class Groups:
     def fenced(self, consumer: Consumer) -> None:
         raise AssertionError(f"{consumer.name} is no static member")
 
-    async def _exchange(self, consumer: Consumer, kind: str, request: Request) -> None:
+    async def _exchange(
+        self,
+        consumer: Consumer,
+        kind: str,
+        request: Request,
+        before: asyncio.Event | None,
+        arrival: asyncio.Event,
+    ) -> None:
+        """Requests of one consumer arrive in the order in which they were asked, as on one connection."""
         life = consumer.life
         response: Any
+
+        async def in_turn(broker: Broker) -> object:
+            if before is not None:
+                await before.wait()
+            arrival.set()
+            return await self._put(broker, consumer, kind, request)
+
         try:
             broker = coordinator_of(self._cluster, self._rng)
             limit_s = 2 * SESSION_MS / 1000 if kind in ("join", "sync") else 2.0
-            work = self._put(broker, consumer, kind, request)
-            response = await call(self._cluster, self._rng, broker, work, limit_s)
+            response = await call(self._cluster, self._rng, broker, in_turn(broker), limit_s)
         except OttlaError as error:
             response = error
         except TimeoutError:
             if consumer.life == life and not self._closed:
                 consumer.reconnect()
             return
+        finally:
+            arrival.set()
         if consumer.life == life and not self._closed:
             consumer.answered(kind, response)
 

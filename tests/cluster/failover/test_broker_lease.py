@@ -77,6 +77,7 @@ def made(controller: Controller) -> BrokerLease:
         lambda: int(asyncio.get_running_loop().time() * 1000),
         heartbeat_interval_ms=HEARTBEAT_MS,
         session_timeout_ms=SESSION_MS,
+        suspect_ms=HEARTBEAT_MS,
     )
 
 
@@ -199,3 +200,20 @@ def test_other_refusals_are_waited_for() -> None:
         await asyncio.wait([task])
 
     simulate(running())
+
+
+def test_a_deposed_controller_serves_no_longer_than_its_successor_may_leave_it() -> None:
+    """What it confirmed to itself, cut off from the majority, is worth nothing after the successor's short lease."""
+
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        controller.refusal = OttlaError("nobody leads")
+        loop = asyncio.get_running_loop()
+        lease.deposed()
+        deposed_s = loop.time()
+        assert lease.holds
+        await until(lambda: not lease.holds, 5.0, "the end of the lease")
+        assert loop.time() - deposed_s < SESSION_MS / 2000
+        controller.refusal = None
+        await until(lambda: lease.holds, 5.0, "a lease from the successor")
+
+    run(work)
