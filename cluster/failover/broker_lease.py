@@ -148,7 +148,10 @@ class BrokerLease:
         )
         asked_ms = self._now_ms()
         try:
-            reply = await self._controller.ask(request, self._session_timeout_ms / 1000)
+            # Several sendings in a session: one that waits for a controller which has fallen silent must not cost the
+            # lease with its successor.
+            session_s = self._session_timeout_ms / 1000
+            reply = await self._controller.ask(request, session_s, attempt_s=session_s / 4)
         except OttlaError as error:
             if error.code in (ErrorCode.STALE_BROKER_EPOCH, ErrorCode.BROKER_ID_NOT_REGISTERED):
                 log.warning("registering again", reason=str(error))

@@ -33,7 +33,7 @@ class Controller:
         self.reply = HeartbeatReply(fenced=False, caught_up=True)
         self.delay_s = 0.0
 
-    async def ask(self, request: object, timeout_s: float) -> Reply:
+    async def ask(self, request: object, timeout_s: float, *, attempt_s: float = 0.0) -> Reply:
         await asyncio.sleep(min(self.delay_s, timeout_s))
         refusal, reply = self.refusal, self.reply
         if isinstance(request, RegisterBrokerRequest):
