@@ -121,6 +121,8 @@ class Broker:
 
     def _make_quorum(self, store: RaftStore) -> None:
         config, rng = self.config, self._environment.rng
+        # One figure: what a new controller leaves its predecessor is what a deposed one still believes of itself.
+        suspect_ms = config.broker_heartbeat_interval_ms
         self.suspicion = Suspicion(
             lambda: self.image, lambda: self.links.broken, lambda nodes: self.links.verify(nodes)
         )
@@ -136,7 +138,7 @@ class Broker:
         self.controller = QuorumController(
             self.node_id,
             Controller(rng, config.static),
-            BrokerLeases(config.broker_session_timeout_ms, config.broker_heartbeat_interval_ms),
+            BrokerLeases(config.broker_session_timeout_ms, suspect_ms),
             Quorum(
                 lambda command: self.driver.propose([command]),
                 lambda: self.driver.read(),
@@ -180,7 +182,7 @@ class Broker:
             _loop_ms,
             heartbeat_interval_ms=config.broker_heartbeat_interval_ms,
             session_timeout_ms=config.broker_session_timeout_ms,
-            suspect_ms=config.broker_heartbeat_interval_ms,
+            suspect_ms=suspect_ms,
         )
 
     def _make_replicas(self, clock: Clock) -> None:
@@ -426,7 +428,7 @@ class Broker:
         if fact.role is Role.LEADER:
             self.controller.lead(self.quorum_port.previous_leader)
         else:
-            if self.controller.active:
+            if self.controller.elected:
                 self.lease.deposed()
             self.controller.resign()
 

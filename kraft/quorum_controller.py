@@ -119,6 +119,13 @@ class QuorumController:
         """Whether this node answers requests."""
         return self._pending is not None
 
+    @property
+    def elected(self) -> bool:
+        """Whether the quorum has elected this node, also while it is not active: before its take-over, and after a
+        proposal failed.
+        """
+        return self._elected.is_set()
+
     def lead(self, previous_leader: int | None) -> None:
         """This node was elected: take over as soon as everything committed is applied."""
         self._suspects = {previous_leader} - {None, self._node_id}  # type: ignore[assignment]

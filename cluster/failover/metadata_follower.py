@@ -29,7 +29,7 @@ class MetadataFollower:
         replicas: ReplicaManager,
         static: Mapping[str, str],
         now_ms: Callable[[], int],
-        roles_changed: Callable[[MetadataImage], None] = lambda _: None,
+        roles_changed: Callable[[MetadataImage], None],
     ) -> None:
         """`roles_changed` is called when the replicas have the roles that an image gives them."""
         self._roles_changed = roles_changed

@@ -49,7 +49,7 @@ Work = Callable[[MetadataFollower, House], Awaitable[None]]
 def run(work: Work, on: SimDisk | None = None, *, begun: bool = True) -> None:
     async def running() -> None:
         house = await House.opened(on or disk())
-        follower = MetadataFollower(1, house.manager, {}, lambda: 0)
+        follower = MetadataFollower(1, house.manager, {}, lambda: 0, lambda _: None)
         tasks = [
             asyncio.get_running_loop().create_task(each)
             for each in (house.manager.run(), follower.run(), house.directory.run_removals())
