@@ -149,8 +149,8 @@ def status(directory: Dir = DEFAULT_DIR, json: common.Json = False) -> None:
         common.print_json([row._asdict() for row in rows])
         return
     common.print_table(
-        ["NODE", "PID", "STATE", "ROLE", "GRPC", "CONFIG"],
-        [(row.node_id, row.pid, row.state, row.role, row.grpc, _short(row.config)) for row in rows],
+        ["NODE", "PID", "STATE", "ROLE", "GRPC", "KAFKA"],
+        [(row.node_id, row.pid, row.state, row.role, row.grpc, row.kafka) for row in rows],
     )
 
 
@@ -192,12 +192,6 @@ def _made(cluster: "LocalCluster") -> dict[str, Any]:
             for node in cluster.nodes
         ],
     }
-
-
-def _short(path: str) -> str:
-    """From here, when it is below here."""
-    here = Path.cwd()
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _state(node: int, pid: int, state: str) -> dict[str, Any]:

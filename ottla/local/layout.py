@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.config import load
 from ottla.local.errors import LocalClusterError
 
 HOST = "127.0.0.1"
@@ -89,7 +90,9 @@ def find_nodes(folder: Path) -> list[LocalNode]:
 def write_configs(
     folder: Path, nodes: int, base_port: int, settings: Mapping[str, str]
 ) -> list[LocalNode]:
-    """The files of a new cluster. Raises LocalClusterError when there is one already, or on a bad number."""
+    """The files of a new cluster. Raises LocalClusterError when there is one already, or on a bad number, and
+    ConfigurationError on a setting that no node takes.
+    """
     if not 1 <= nodes <= NODES_MAX:
         raise LocalClusterError(f"--nodes {nodes}: between 1 and {NODES_MAX}")
     if not 1 <= base_port <= 65535 - KAFKA_OFFSET - nodes:
@@ -100,28 +103,36 @@ def write_configs(
         raise LocalClusterError(
             f"there is a cluster in {folder} already: `ottla local up --dir {folder}` starts it, or remove the folder"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     voters = ",".join(
         f"{node}@{HOST}:{base_port + PEER_OFFSET + node}" for node in range(1, nodes + 1)
     )
     made = [LocalNode(node, folder.absolute()) for node in range(1, nodes + 1)]
-    for node in made:
-        listeners = (
-            f"GRPC://{HOST}:{base_port + node.node_id},"
-            f"KAFKA://{HOST}:{base_port + KAFKA_OFFSET + node.node_id},"
-            f"PEER://{HOST}:{base_port + PEER_OFFSET + node.node_id}"
-        )
-        values = {
-            "node.id": node.node_id,
-            "controller.quorum.voters": voters,
-            "listeners": listeners,
-            "log.dir": str(node.folder / f"node{node.node_id}"),
-            **_safe_defaults(nodes),
-            **settings,
-        }
+    contents = [_values(node, voters, base_port, nodes, settings) for node in made]
+    # A wrong setting is told before there is a folder with it.
+    load(None, {}, (f"{key}={value}" for key, value in contents[0].items()))
+    folder.mkdir(parents=True, exist_ok=True)
+    for node, values in zip(made, contents, strict=True):
         lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
         node.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return made
+
+
+def _values(
+    node: LocalNode, voters: str, base_port: int, nodes: int, settings: Mapping[str, str]
+) -> dict[str, Any]:
+    listeners = (
+        f"GRPC://{HOST}:{base_port + node.node_id},"
+        f"KAFKA://{HOST}:{base_port + KAFKA_OFFSET + node.node_id},"
+        f"PEER://{HOST}:{base_port + PEER_OFFSET + node.node_id}"
+    )
+    return {
+        "node.id": node.node_id,
+        "controller.quorum.voters": voters,
+        "listeners": listeners,
+        "log.dir": str(node.folder / f"node{node.node_id}"),
+        **_safe_defaults(nodes),
+        **settings,
+    }
 
 
 def _safe_defaults(nodes: int) -> dict[str, int]:

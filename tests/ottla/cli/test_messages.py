@@ -109,6 +109,20 @@ def test_a_port_in_use_is_told_before_anything_is_made(tmp_path: Path, free: str
     assert not folder.exists()
 
 
+def test_a_setting_that_no_node_takes_is_told_before_anything_is_made(
+    tmp_path: Path, free: str
+) -> None:
+    folder = tmp_path / "cluster"
+    made = ("local", "up", "--dir", str(folder), "--base-port", free)
+    done = ottla(*made, "--set", "log.retention.mz=1")
+    assert done.returncode == 1
+    assert "unknown key log.retention.mz in --set; did you mean log.retention.ms?" in done.stderr
+    done = ottla(*made, "--set", "log.retention.ms=soon")
+    assert done.returncode == 1
+    assert "log.retention.ms='soon'" in done.stderr
+    assert not folder.exists()
+
+
 def test_a_node_that_does_not_serve_is_named_with_its_last_words(tmp_path: Path) -> None:
     """One of three has no majority."""
 
