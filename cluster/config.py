@@ -133,6 +133,14 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
         int,
         Meta(ge=10, description="A Kafka client's connection is closed when it is silent so long."),
     ] = 600_000
+    fetch_connection_byte_rate: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="Bytes a second that one connection of a Kafka consumer is given. librdkafka stops for a "
+            "second when it gets more than its program takes; raise it for clients that keep up with more.",
+        ),
+    ] = 150_000_000
     log_level: Annotated[
         str,
         Meta(

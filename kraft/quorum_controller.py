@@ -32,6 +32,9 @@ from storage.errors import OttlaError
 
 log = structlog.get_logger("controller")
 
+# A timer so late means that this process did not run, or was busy: the brokers' heartbeats wait in its sockets.
+HELD_UP_MS = 50
+
 Publish = Callable[[MetadataImage, MetadataImage], None]
 
 
@@ -195,12 +198,18 @@ class QuorumController:
             await self._pause(min(max(pause_s, 0.005), 0.5))
 
     async def _pause(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
             pass
         self._wake.clear()
+        late_ms = int((loop.time() - due_s) * 1000)
+        if late_ms >= HELD_UP_MS:
+            log.warning("this controller was held up", node=self._node_id, ms=late_ms)
+            self._leases.held_up(late_ms)
 
     async def _fence_the_dead(self) -> None:
         pending = self._pending
@@ -208,6 +217,9 @@ class QuorumController:
         expired = self._leases.expired(self._now_ms())
         for node_id in dict.fromkeys([*expired, *sorted(self._dead())]):
             broker = pending.brokers.get(node_id)
+            if self._leases.watches(node_id) and node_id in expired:
+                # It was heard of while another was being fenced.
+                continue
             if broker is not None and not broker.fenced:
                 cause = "its lease ran out" if node_id in expired else "its process is gone"
                 log.warning("fencing a broker", broker=node_id, cause=cause)

@@ -107,9 +107,12 @@ class BrokerLease:
     async def run(self) -> None:
         """Register, then renew until cancelled. A refusal of the registration that no time can mend is raised."""
         await self._register()
+        loop = asyncio.get_running_loop()
         while True:
+            asked_s = loop.time()
             await self._renew()
-            pause_s = self._heartbeat_interval_s
+            # Counted from the question: a slow answer must not put off the next one.
+            pause_s = max(0.0, asked_s + self._heartbeat_interval_s - loop.time())
             if (self._fenced and not self._gave_up) or (
                 self._leaving and not self.may_stop.is_set()
             ):

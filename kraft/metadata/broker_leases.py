@@ -41,6 +41,15 @@ class BrokerLeases:
         if deadline is not None:
             self._deadlines[node_id] = min(deadline, now_ms + self._suspect_ms)
 
+    def held_up(self, ms: int) -> None:
+        """The controller itself was held up so long: nobody could be heard of meanwhile, and nobody is late for it."""
+        for node_id in self._deadlines:
+            self._deadlines[node_id] += ms
+
+    def watches(self, node_id: int) -> bool:
+        """Whether a broker has a lease; one that was named by `expired` has one again once it is heard of."""
+        return node_id in self._deadlines
+
     def forget(self, node_id: int) -> None:
         """A broker is fenced or gone, or came back as another incarnation: its lease is over."""
         self._deadlines.pop(node_id, None)

@@ -57,6 +57,10 @@ class SimLoop(asyncio.BaseEventLoop):
         """Virtual seconds."""
         return self._selector.now_s
 
+    def hold_up(self, seconds: float) -> None:
+        """Nothing runs for so long, as when the machine gives its cores to others."""
+        self._selector.now_s += seconds
+
     def create_task(
         self, coro: Any, *, name: Any = None, context: Any = None
     ) -> "asyncio.Task[Any]":

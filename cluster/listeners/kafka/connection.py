@@ -50,7 +50,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
     """Holds no buffer and no queue while it is idle."""
 
     __slots__ = (
-        "_busy", "_door", "_frames", "_held", "_inbox", "_paused", "_pumping", "_slots", "_starved",
+        "_busy", "_door", "_fetch_due_s", "_frames", "_held", "_inbox", "_paused", "_pumping", "_slots", "_starved",
         "_transport", "_write_paused", "active_s", "client_id", "host",
     )  # fmt: skip
 
@@ -63,6 +63,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._busy = self._paused = self._pumping = self._write_paused = False
         self._held = self._starved = False
         self.active_s = 0.0
+        self._fetch_due_s = 0.0
         self.host = ""
         self.client_id = ""
 
@@ -224,7 +225,10 @@ class KafkaConnection(asyncio.BufferedProtocol):
     ) -> None:
         pieces: Sequence[Buffer] = ()
         try:
-            pieces = await self._door.dispatcher.serve(client, header, frame)
+            if header.api_key == ApiKey.FETCH:
+                pieces = await self._fetch(client, header, frame)
+            else:
+                pieces = await self._door.dispatcher.serve(client, header, frame)
         except WireError as error:
             self.refuse(str(error))
         except Exception:
@@ -233,3 +237,14 @@ class KafkaConnection(asyncio.BufferedProtocol):
             self.close()
         self._busy = False
         slot.answer(pieces)
+
+    async def _fetch(
+        self, client: Client, header: RequestHeader, frame: memoryview
+    ) -> Sequence[Buffer]:
+        door = self._door
+        wait_s = self._fetch_due_s - door.now_s()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        pieces = await door.dispatcher.serve(client, header, frame)
+        self._fetch_due_s = door.pace.next_s(pieces, self._fetch_due_s, door.now_s())
+        return pieces

@@ -12,6 +12,7 @@ from cluster.endpoints import Endpoint
 from cluster.listeners.kafka.budget import ReceiveBudget
 from cluster.listeners.kafka.connection import KafkaConnection
 from cluster.listeners.kafka.dispatcher import Dispatcher
+from cluster.listeners.kafka.fetch_pace import FetchPace
 from cluster.ports import ListenerError
 from wire.frames import SCRATCH_BYTES
 
@@ -30,6 +31,7 @@ class KafkaLimits(NamedTuple):
     max_connections: int = 2**31 - 1
     max_connections_per_ip: int = 2**31 - 1
     idle_ms: int = 600_000
+    fetch_byte_rate: int = 150_000_000
 
     @classmethod
     def of(cls, config: NodeConfig) -> "KafkaLimits":
@@ -40,6 +42,7 @@ class KafkaLimits(NamedTuple):
             config.max_connections,
             config.max_connections_per_ip,
             config.connections_max_idle_ms,
+            config.fetch_connection_byte_rate,
         )
 
 
@@ -59,6 +62,7 @@ class KafkaDoor:
         self._by_host: dict[str, int] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self.budget = ReceiveBudget(limits.max_queued_bytes)
+        self.pace = FetchPace(limits.fetch_byte_rate)
         self._closing = False
         self._closed = asyncio.Event()
 

@@ -217,3 +217,14 @@ def test_a_deposed_controller_serves_no_longer_than_its_successor_may_leave_it()
         await until(lambda: lease.holds, 5.0, "a lease from the successor")
 
     run(work)
+
+
+def test_a_slow_answer_does_not_put_off_the_next_question() -> None:
+    async def work(_lease: BrokerLease, controller: Controller) -> None:
+        controller.delay_s = HEARTBEAT_MS / 1000 * 0.9
+        loop = asyncio.get_running_loop()
+        before, began_s = len(controller.heartbeats), loop.time()
+        await until(lambda: len(controller.heartbeats) >= before + 10, 5.0, "ten heartbeats")
+        assert loop.time() - began_s < 11.5 * HEARTBEAT_MS / 1000
+
+    run(work)

@@ -23,6 +23,7 @@ from cluster.replication.partition import Partition
 from kraft.metadata.image import EMPTY_IMAGE
 from wire.codec import decode, encode
 from wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
+from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 from wire.messages.produce import (
     PartitionProduceData,
@@ -245,3 +246,25 @@ def test_an_idle_connection_is_closed_and_a_waiting_one_is_not() -> None:
         await with_door(use, KafkaLimits(idle_ms=200), slow)
 
     asyncio.run(run())
+
+
+def fetch(correlation_id: int, partitions: int) -> bytes:
+    wanted = tuple(FetchPartition(partition=number) for number in range(partitions))
+    request = FetchRequest(topics=(FetchTopic(topic="t", partitions=wanted),))
+    return framed(1, 4, correlation_id, bytes(encode(request, 4, False)), flexible=False)
+
+
+def test_a_connection_that_was_given_much_waits_for_more_and_others_do_not() -> None:
+    async def use(door: KafkaDoor) -> None:
+        async with connected(door) as (given, writer), connected(door) as (other, other_writer):
+            writer.write(fetch(1, partitions=20) + fetch(2, partitions=1))
+            ((_, body),) = await answers(given, 1)
+            began_s = asyncio.get_running_loop().time()
+            second = asyncio.create_task(answers(given, 1))
+            other_writer.write(fetch(1, partitions=20))
+            await answers(other, 1)
+            assert not second.done()
+            await second
+            assert asyncio.get_running_loop().time() - began_s > len(body) / 1000 / 2
+
+    asyncio.run(with_door(use, KafkaLimits(fetch_byte_rate=1000)))

@@ -43,6 +43,17 @@ def test_suspicion_never_lengthens_a_lease_and_makes_none() -> None:
     assert watch.next_deadline() == 1000
 
 
+def test_the_time_in_which_the_controller_did_not_run_is_nobodys_silence() -> None:
+    watch = leases()
+    watch.touch(1, 0)
+    watch.held_up(700)
+    assert watch.expired(1699) == []
+    assert watch.expired(1700) == [1]
+    assert not watch.watches(1)
+    watch.touch(1, 1710)
+    assert watch.watches(1)
+
+
 def test_a_new_controller_gives_the_unfenced_a_fresh_lease_and_the_last_controller_a_short_one() -> (
     None
 ):
