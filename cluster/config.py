@@ -137,10 +137,10 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
         int,
         Meta(
             ge=1 << 20,
-            description="Bytes a second that one connection of a Kafka consumer is given. librdkafka stops for a "
-            "second when it gets more than its program takes; raise it for clients that keep up with more.",
+            description="Bytes a second that one connection of a librdkafka consumer is given: it stops for a second "
+            "when it gets more than its program takes. Raise it together with its queued.max.messages.kbytes.",
         ),
-    ] = 150_000_000
+    ] = 120_000_000
     log_level: Annotated[
         str,
         Meta(

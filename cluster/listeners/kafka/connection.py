@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from cluster.listeners.kafka.fetch_pace import is_librdkafka
 from cluster.listeners.kafka.request import Buffer, Client
 from wire.api_keys import ApiKey
 from wire.errors import WireError
@@ -50,8 +51,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
     """Holds no buffer and no queue while it is idle."""
 
     __slots__ = (
-        "_busy", "_door", "_fetch_due_s", "_frames", "_held", "_inbox", "_paused", "_pumping", "_slots", "_starved",
-        "_transport", "_write_paused", "active_s", "client_id", "host",
+        "_busy", "_door", "_fetch_due_s", "_frames", "_held", "_inbox", "_paced", "_paused", "_pumping", "_slots",
+        "_starved", "_transport", "_write_paused", "active_s", "client_id", "host",
     )  # fmt: skip
 
     def __init__(self, door: "KafkaDoor") -> None:
@@ -61,7 +62,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._inbox: deque[memoryview] | None = None
         self._slots: deque[Slot] | None = None
         self._busy = self._paused = self._pumping = self._write_paused = False
-        self._held = self._starved = False
+        self._held = self._starved = self._paced = False
         self.active_s = 0.0
         self._fetch_due_s = 0.0
         self.host = ""
@@ -225,10 +226,12 @@ class KafkaConnection(asyncio.BufferedProtocol):
     ) -> None:
         pieces: Sequence[Buffer] = ()
         try:
-            if header.api_key == ApiKey.FETCH:
-                pieces = await self._fetch(client, header, frame)
+            if header.api_key == ApiKey.FETCH and self._paced:
+                pieces = await self._paced_fetch(client, header, frame)
             else:
                 pieces = await self._door.dispatcher.serve(client, header, frame)
+            if header.api_key == ApiKey.API_VERSIONS:
+                self._paced = is_librdkafka(*self._door.dispatcher.software(header, frame))
         except WireError as error:
             self.refuse(str(error))
         except Exception:
@@ -238,7 +241,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._busy = False
         slot.answer(pieces)
 
-    async def _fetch(
+    async def _paced_fetch(
         self, client: Client, header: RequestHeader, frame: memoryview
     ) -> Sequence[Buffer]:
         door = self._door

@@ -68,12 +68,16 @@ class Dispatcher:
             return [self._api_versions(header, frame)]
         return [await serve(self._apis[header.api_key], client, header, frame)]
 
+    def software(self, header: RequestHeader, frame: memoryview) -> tuple[str, str]:
+        """Name and version of the client's software, as its ApiVersions request says; empty when it does not say."""
+        request = _read_api_versions(header, frame)
+        if request is None:
+            return "", ""
+        return request.client_software_name, request.client_software_version
+
     def _api_versions(self, header: RequestHeader, frame: memoryview) -> Buffer:
         first, last = _UNDERSTOOD[ApiKey.API_VERSIONS]
-        known = first <= header.api_version <= last
-        if known:
-            flexible = header.api_version >= ApiVersionsRequest.FLEXIBLE
-            decode(ApiVersionsRequest, header.api_version, flexible, frame[header.body_at :])
+        known = _read_api_versions(header, frame) is not None
         keys = ADVERTISED if known else {ApiKey.API_VERSIONS: (first, last)}
         features = self._features()
         response = ApiVersionsResponse(
@@ -89,3 +93,12 @@ class Dispatcher:
         )
         # Whoever asks in a version that we do not know can read version 0.
         return answer_bytes(response, header if known else header._replace(api_version=0))
+
+
+def _read_api_versions(header: RequestHeader, frame: memoryview) -> ApiVersionsRequest | None:
+    """None for a version to come. Raises WireError."""
+    first, last = _UNDERSTOOD[ApiKey.API_VERSIONS]
+    if not first <= header.api_version <= last:
+        return None
+    flexible = header.api_version >= ApiVersionsRequest.FLEXIBLE
+    return decode(ApiVersionsRequest, header.api_version, flexible, frame[header.body_at :])

@@ -1,8 +1,8 @@
-"""How soon one connection may be given records again.
+"""How soon a connection of librdkafka may be given records again.
 
 librdkafka stops asking for a whole second (`fetch.queue.backoff.ms`) when 64 MB wait in its queue. A broker that gives
 as fast as it can fills that queue before the program has emptied it, and the consumer then idles most of the time; one
-that is given a little less than it can take never stops. And a reader of old records leaves room for everybody else.
+that is given a little less than it can take never stops. Other clients ask when they have room, and are not held back.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,13 @@ from cluster.listeners.kafka.request import Buffer
 
 # An answer that is ready so much later than it was due costs the connection nothing.
 CREDIT_S = 0.01
+
+
+def is_librdkafka(software_name: str, software_version: str) -> bool:
+    """Whether a client is librdkafka, as it says in ApiVersions (KIP-511). Programs that wrap it give their own name,
+    and a version like 2.16.1-librdkafka-2.16.0.
+    """
+    return "rdkafka" in f"{software_name} {software_version}"
 
 
 class FetchPace:

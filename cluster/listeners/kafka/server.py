@@ -31,7 +31,7 @@ class KafkaLimits(NamedTuple):
     max_connections: int = 2**31 - 1
     max_connections_per_ip: int = 2**31 - 1
     idle_ms: int = 600_000
-    fetch_byte_rate: int = 150_000_000
+    fetch_byte_rate: int = 120_000_000
 
     @classmethod
     def of(cls, config: NodeConfig) -> "KafkaLimits":

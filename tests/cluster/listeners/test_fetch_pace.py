@@ -1,11 +1,25 @@
 """How soon a connection is given records again."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.listeners.kafka.fetch_pace import CREDIT_S, FetchPace
+from cluster.listeners.kafka.fetch_pace import CREDIT_S, FetchPace, is_librdkafka
 
 RATE = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "found"),
+    [
+        ("librdkafka", "2.16.0", True),
+        ("confluent-kafka-python", "2.16.1-librdkafka-2.16.0", True),
+        ("apache-kafka-java", "4.3.1", False),
+        ("", "", False),
+    ],
+)
+def test_librdkafka_is_known_by_name_or_version(name: str, version: str, found: bool) -> None:
+    assert is_librdkafka(name, version) is found
 
 
 def test_what_was_given_delays_the_next_by_its_size() -> None:

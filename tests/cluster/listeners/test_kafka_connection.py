@@ -254,15 +254,23 @@ def fetch(correlation_id: int, partitions: int) -> bytes:
     return framed(1, 4, correlation_id, bytes(encode(request, 4, False)), flexible=False)
 
 
-def test_a_connection_that_was_given_much_waits_for_more_and_others_do_not() -> None:
+def hello(correlation_id: int, name: str, version: str) -> bytes:
+    request = ApiVersionsRequest(client_software_name=name, client_software_version=version)
+    return framed(18, 3, correlation_id, bytes(encode(request, 3, True)), flexible=True)
+
+
+def test_a_librdkafka_that_was_given_much_waits_for_more_and_others_do_not() -> None:
     async def use(door: KafkaDoor) -> None:
-        async with connected(door) as (given, writer), connected(door) as (other, other_writer):
-            writer.write(fetch(1, partitions=20) + fetch(2, partitions=1))
-            ((_, body),) = await answers(given, 1)
-            began_s = asyncio.get_running_loop().time()
-            second = asyncio.create_task(answers(given, 1))
-            other_writer.write(fetch(1, partitions=20))
+        async with connected(door) as (paced, writer), connected(door) as (other, other_writer):
+            writer.write(hello(1, "confluent-kafka-python", "2.16.1-librdkafka-2.16.0"))
+            other_writer.write(hello(1, "apache-kafka-java", "4.3.1"))
             await answers(other, 1)
+            writer.write(fetch(2, partitions=20) + fetch(3, partitions=1))
+            *_, (_, body) = await answers(paced, 2)
+            began_s = asyncio.get_running_loop().time()
+            second = asyncio.create_task(answers(paced, 1))
+            other_writer.write(fetch(2, partitions=20) + fetch(3, partitions=20))
+            await answers(other, 2)
             assert not second.done()
             await second
             assert asyncio.get_running_loop().time() - began_s > len(body) / 1000 / 2
