@@ -11,6 +11,7 @@ import structlog
 
 from cluster.peers.network import Peer, PeerGoneError, PeerNetwork, PeerRefusedError, PeerStream
 from cluster.replication.frames import (
+    WINDOW_BYTES,
     Ack,
     FollowerFrame,
     PartitionDataIn,
@@ -30,6 +31,7 @@ RECONNECT_MIN_S = 0.02
 RECONNECT_MAX_S = 0.5
 RESUBSCRIBE_S = 0.03
 DISK_FULL_PAUSE_S = 1.0
+TELL_APPENDED_BYTES = WINDOW_BYTES // 8
 
 
 @dataclass(slots=True, eq=False)
@@ -214,7 +216,9 @@ class ReplicaFetcher:
                     self._take(following, data)
                 else:
                     await self._part_ways(following, data.diverged_at)
-            if self._appended_bytes > self._told_appended_bytes:
+            # Less than that travels with the next ack: a frame of its own for every record would double what the leader
+            # has to read.
+            if self._appended_bytes - self._told_appended_bytes >= TELL_APPENDED_BYTES:
                 self._wake.set()
 
     def _take(self, following: _Following, data: PartitionDataIn) -> None:
