@@ -265,19 +265,17 @@ class RealDisk:
 
     async def _run(self, jobs: Sequence[Callable[[], None]]) -> None:
         """All jobs in the threads; waits for every one, also when cancelled, then raises the first error."""
-        loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(self._threads, job) for job in jobs]
-        if not futures:
-            return
+        batch = _Batch(asyncio.get_running_loop(), len(jobs))
+        for job in jobs:
+            self._threads.submit(batch.work, job)
         try:
-            # Not gather and shield: each costs a turn of the loop, and this is the way of every acknowledgement.
-            await asyncio.wait(futures)
+            await batch.over()
         except asyncio.CancelledError:
             # The descriptors are in use until the threads are done.
-            await asyncio.wait(futures)
+            await batch.over()
             raise
-        for future in futures:
-            future.result()
+        if batch.error is not None:
+            raise batch.error
 
     async def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable. Raises OSError."""
@@ -347,3 +345,36 @@ def _remove(full: str) -> None:
             shutil.rmtree(full)
         else:
             os.unlink(full)
+
+
+class _Batch:
+    """Jobs in threads and one who waits for all of them. It takes one turn of the loop, where `run_in_executor` and
+    `asyncio.wait` take four: this is the way of every acknowledgement.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, jobs: int) -> None:
+        self.error: Exception | None = None
+        self._loop = loop
+        self._left = jobs
+        self._waiter: asyncio.Future[None] | None = None
+
+    def work(self, job: Callable[[], None]) -> None:
+        """In a thread."""
+        error: Exception | None = None
+        try:
+            job()
+        except Exception as caught:  # noqa: BLE001 - it is raised where the batch is waited for
+            error = caught
+        self._loop.call_soon_threadsafe(self._one_done, error)
+
+    async def over(self) -> None:
+        """Wait until the last one is done."""
+        if self._left:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+
+    def _one_done(self, error: Exception | None) -> None:
+        self._left -= 1
+        self.error = self.error or error
+        if not self._left and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
