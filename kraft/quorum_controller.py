@@ -12,6 +12,7 @@ import structlog
 
 from kraft.metadata import records
 from kraft.metadata.broker_leases import BrokerLeases
+from kraft.metadata.broker_presence import BrokerPresence
 from kraft.metadata.controller import Controller
 from kraft.metadata.delta import MetadataDelta
 from kraft.metadata.errors import NotControllerError, Refusal
@@ -81,6 +82,7 @@ class QuorumController:
         self._now_ms = now_ms
         self._pending: MetadataImage | None = None
         self._suspects: set[int] = set()
+        self._presence = BrokerPresence()
         self._elected = asyncio.Event()
         self._wake = asyncio.Event()
         self._waiting_for_offset: list[tuple[int, asyncio.Future[None]]] = []
@@ -189,7 +191,8 @@ class QuorumController:
             await self._fence_the_dead()
             interval_s = self._controller.rebalance_interval_s(self.image)
             if loop.time() >= rebalanced_s + interval_s:
-                await self._handle(RebalanceLeaders())
+                settled = self._presence.settled(self._now_ms(), int(interval_s * 1000))
+                await self._handle(RebalanceLeaders(brokers=settled))
                 rebalanced_s = loop.time()
             deadline_ms = self._leases.next_deadline()
             pause_s = rebalanced_s + interval_s - loop.time()
@@ -274,6 +277,7 @@ class QuorumController:
                 elections=image.unclean_elections - old.unclean_elections,
                 since_the_cluster_began=image.unclean_elections,
             )
+        self._presence.note(old, image, self._now_ms())
         self._publish(old, image)
         still = []
         for offset, done in self._waiting_for_offset:

@@ -253,8 +253,8 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
         Meta(
             ge=1,
             le=INT32_MAX,
-            description="How often leaders are checked for not being preferred. Kafka waits 300 s; a leadership is "
-            "cheap to move here.",
+            description="How often leaders are checked for not being preferred, and how long a broker must have been "
+            "back. Kafka waits 300 s; a leadership is cheap to move here.",
         ),
     ] = 5
     num_partitions: Annotated[

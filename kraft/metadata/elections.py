@@ -82,6 +82,8 @@ def rebalance_leaders(draft: Draft, request: RebalanceLeaders) -> ControllerResu
         preferred = partition.preferred_leader
         if partition.leader == preferred or preferred not in partition.isr:
             continue
+        if preferred not in request.brokers:
+            continue
         if moved == request.max_changes:
             return draft.result(LeadersRebalanced(moved=moved, more=True))
         moved += draft.change(topic_id, number, partition, PREFERRED) is not None

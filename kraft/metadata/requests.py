@@ -178,8 +178,12 @@ class FenceBroker(_Request, frozen=True, tag="fence"):
 
 
 class RebalanceLeaders(_Request, frozen=True, tag="rebalance"):
-    """Give leadership back to preferred replicas, at most so many. Reply: LeadersRebalanced."""
+    """Give leadership back to preferred replicas, at most so many. brokers: those that may get it.
 
+    Reply: LeadersRebalanced.
+    """
+
+    brokers: tuple[int, ...]
     max_changes: int = 1000
 
 

@@ -30,6 +30,10 @@ from tests.kraft.metadata.invariants import check_step
 ReplyT = TypeVar("ReplyT", bound=Reply)
 
 
+# More brokers than any lab has.
+EVERYBODY = tuple(range(1, 100))
+
+
 class Lab:
     """Brokers 1..n registered and unfenced in a bootstrapped cluster."""
 

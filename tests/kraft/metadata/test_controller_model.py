@@ -29,7 +29,7 @@ from kraft.metadata.requests import (
     UnregisterBrokerRequest,
 )
 from tests.kraft.metadata.invariants import check_snapshot
-from tests.kraft.metadata.lab import Lab
+from tests.kraft.metadata.lab import EVERYBODY, Lab
 
 NODES = (1, 2, 3, 4, 5)
 nodes = st.sampled_from(NODES)
@@ -171,7 +171,7 @@ class ControllerMachine(RuleBasedStateMachine):
 
     @rule(most=st.integers(0, 2))
     def rebalance(self, most: int) -> None:
-        self.try_to(RebalanceLeaders(max_changes=most))
+        self.try_to(RebalanceLeaders(brokers=EVERYBODY, max_changes=most))
 
     @rule(node=nodes)
     def producer_ids(self, node: int) -> None:

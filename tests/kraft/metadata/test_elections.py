@@ -11,7 +11,7 @@ from kraft.metadata.requests import (
     RebalanceLeaders,
 )
 from storage.errors import ErrorCode
-from tests.kraft.metadata.lab import Lab
+from tests.kraft.metadata.lab import EVERYBODY, Lab
 
 UNCLEAN_KEY = "unclean.leader.election.enable"
 
@@ -76,7 +76,7 @@ def test_nobody_outside_isr_and_elr_leads_by_itself() -> None:
     """I5, KAFKA-4623: whatever happens around."""
     lab = dead_isr()
     lab.heartbeat(2)
-    lab.ask(RebalanceLeaders(), replies.LeadersRebalanced)
+    lab.ask(RebalanceLeaders(brokers=EVERYBODY), replies.LeadersRebalanced)
     elect(lab)
     lab.configure(topic_resource("t"), {"retention.ms": "5"})
     assert lab.partition("t").leader == -1
@@ -136,11 +136,21 @@ def test_preferred_leaders_are_restored_a_bounded_number_at_a_time() -> None:
             AlterPartition(node_id=2, broker_epoch=lab.epoch(2), proposals=(proposal,)),
             replies.PartitionsAltered,
         )
-    first = lab.ask(RebalanceLeaders(max_changes=3), replies.LeadersRebalanced)
+    first = lab.ask(RebalanceLeaders(brokers=EVERYBODY, max_changes=3), replies.LeadersRebalanced)
     assert (first.moved, first.more) == (3, True)
-    second = lab.ask(RebalanceLeaders(max_changes=3), replies.LeadersRebalanced)
+    second = lab.ask(RebalanceLeaders(brokers=EVERYBODY, max_changes=3), replies.LeadersRebalanced)
     assert (second.moved, second.more) == (2, False)
     assert lab.partition("lagging").leader == 2
+
+
+def test_a_leadership_does_not_go_back_to_a_broker_that_may_not_have_it_yet() -> None:
+    lab = Lab(2)
+    lab.create("t", (1, 2))
+    lab.fence(1)
+    lab.heartbeat(1)
+    lab.propose_isr("t", (1, 2))
+    assert lab.ask(RebalanceLeaders(brokers=(2,)), replies.LeadersRebalanced).moved == 0
+    assert lab.ask(RebalanceLeaders(brokers=(1, 2)), replies.LeadersRebalanced).moved == 1
 
 
 def test_preferred_leaders_are_left_alone_where_that_is_wanted() -> None:
@@ -150,9 +160,9 @@ def test_preferred_leaders_are_left_alone_where_that_is_wanted() -> None:
     lab.heartbeat(1)
     lab.propose_isr("t", (1, 2))
     lab.configure(CLUSTER, {"auto.leader.rebalance.enable": "false"})
-    assert lab.ask(RebalanceLeaders(), replies.LeadersRebalanced).moved == 0
+    assert lab.ask(RebalanceLeaders(brokers=EVERYBODY), replies.LeadersRebalanced).moved == 0
     lab.configure(CLUSTER, unset=("auto.leader.rebalance.enable",))
-    assert lab.ask(RebalanceLeaders(), replies.LeadersRebalanced).moved == 1
+    assert lab.ask(RebalanceLeaders(brokers=EVERYBODY), replies.LeadersRebalanced).moved == 1
 
 
 def test_how_often_leaders_are_looked_at_is_the_clusters_word_before_a_nodes_file() -> None:

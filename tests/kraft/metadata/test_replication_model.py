@@ -32,7 +32,7 @@ from kraft.metadata.requests import (
     RebalanceLeaders,
     UnregisterBrokerRequest,
 )
-from tests.kraft.metadata.lab import Lab
+from tests.kraft.metadata.lab import EVERYBODY, Lab
 
 NODES = (1, 2, 3, 4)
 nodes = st.sampled_from(NODES)
@@ -222,7 +222,7 @@ class ReplicationMachine(RuleBasedStateMachine):
         if op == "stop" and known:
             self.lab.heartbeat(node, wants_shutdown=True)
         elif op == "rebalance":
-            self.lab.ask(RebalanceLeaders(), replies.LeadersRebalanced)
+            self.lab.ask(RebalanceLeaders(brokers=EVERYBODY), replies.LeadersRebalanced)
         elif op == "unregister" and known:
             self.lab.ask(UnregisterBrokerRequest(node_id=node), replies.Done)
             self.nodes[node].running = False
