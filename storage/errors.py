@@ -124,9 +124,16 @@ class CorruptBatchError(OttlaError):
 
 
 class InvalidRecordError(OttlaError):
-    """A whole batch whose content breaks a rule (counts, offsets, timestamps, compacted topic without key)."""
+    """A whole batch whose content breaks a rule (counts, offsets, timestamps, compacted topic without key).
+
+    records: which of its records do, from 0; empty when it is the batch itself (KIP-467).
+    """
 
     code = ErrorCode.INVALID_RECORD
+
+    def __init__(self, message: str, records: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.records = records
 
 
 class InvalidTimestampError(OttlaError):

@@ -89,15 +89,23 @@ def _check_records(
     """What the header does not tell: keys, and the oldest timestamp."""
     packed = bytes(data[position + HEADER_BYTES : position + header.size])
     limit = config.message_timestamp_before_max_ms if _old_is_refused(config) else INT64_MAX
-    for record in decode_records(header, decompress(codec(header.compression), packed)):
+    without_key = []
+    for index, record in enumerate(
+        decode_records(header, decompress(codec(header.compression), packed))
+    ):
         if config.compacts and record.key is None:
-            raise InvalidRecordError("a compacted topic takes only records with a key")
+            without_key.append(index)
         age = now_ms - record.timestamp_ms
         if age > limit:
             raise InvalidTimestampError(
                 f"record timestamp {record.timestamp_ms} lies {age} ms in the past; "
                 f"message.timestamp.before.max.ms={limit}"
             )
+    if without_key:
+        raise InvalidRecordError(
+            f"a compacted topic takes only records with a key; {len(without_key)} of {header.records_count} have none",
+            tuple(without_key),
+        )
 
 
 def recompressed(data: bytearray, wanted: CompressionType) -> bytearray:
