@@ -161,7 +161,7 @@ def _kafka_services(
         replicas=broker.replicas.partitions,
         config=broker.config,
         advertised=told,
-        free_bytes=environment.disk.free_bytes,
+        disk=environment.disk,
     )
 
 

@@ -33,6 +33,7 @@ from cluster.listeners.kafka.request import Api, api
 from cluster.listeners.kafka.topics import KafkaTopics
 from cluster.replication.partition import Partition, TopicIdPartition
 from kraft.metadata.image import MetadataImage
+from storage.disk import Disk
 from wire.messages.alter_configs import AlterConfigsRequest
 from wire.messages.alter_partition_reassignments import AlterPartitionReassignmentsRequest
 from wire.messages.consumer_group_describe import ConsumerGroupDescribeRequest
@@ -46,6 +47,7 @@ from wire.messages.describe_cluster import DescribeClusterRequest
 from wire.messages.describe_configs import DescribeConfigsRequest
 from wire.messages.describe_groups import DescribeGroupsRequest
 from wire.messages.describe_log_dirs import DescribeLogDirsRequest
+from wire.messages.describe_producers import DescribeProducersRequest
 from wire.messages.describe_quorum import DescribeQuorumRequest
 from wire.messages.describe_topic_partitions import DescribeTopicPartitionsRequest
 from wire.messages.elect_leaders import ElectLeadersRequest
@@ -87,7 +89,7 @@ class Services(NamedTuple):
     replicas: Mapping[TopicIdPartition, Partition]
     config: NodeConfig
     advertised: Mapping[str, Endpoint]
-    free_bytes: Callable[[], int]
+    disk: Disk
 
 
 def dispatcher(services: Services) -> Dispatcher:
@@ -103,14 +105,14 @@ def _apis(services: Services) -> Mapping[int, Api]:
     )
     offsets = KafkaOffsets(services.offsets, services.delete_records, services.partition)
     topics = KafkaTopics(services.admin)
-    producers = KafkaProducers(services.producer_ids)
+    producers = KafkaProducers(services.producer_ids, services.partition)
     configs = KafkaConfigs(services.admin, services.config.node_id, lambda: _own_config(services))
     leadership = KafkaLeadership(services.admin)
     info = KafkaClusterInfo(
         services.admin,
         services.quorum,
         services.replicas,
-        services.free_bytes,
+        services.disk,
         services.config.log_dir,
     )
     groups = KafkaGroups(services.groups)
@@ -140,6 +142,7 @@ def _apis(services: Services) -> Mapping[int, Api]:
             api(DeleteTopicsRequest, topics.delete),
             api(CreatePartitionsRequest, topics.create_partitions),
             api(InitProducerIdRequest, producers.init),
+            api(DescribeProducersRequest, producers.describe),
             api(DescribeConfigsRequest, configs.describe),
             api(AlterConfigsRequest, configs.alter),
             api(IncrementalAlterConfigsRequest, configs.alter_incrementally),
