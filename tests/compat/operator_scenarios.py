@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.compat.produce_scenarios import batch, producer_id, send
-from tests.compat.read_scenarios import with_records
+from tests.compat.read_scenarios import fetch, with_records
 from tests.compat.target import Target, closed_or, code
 from wire.messages.describe_log_dirs import DescribableLogDirTopic, DescribeLogDirsRequest
 from wire.messages.describe_producers import DescribeProducersRequest, TopicRequest
@@ -99,7 +99,29 @@ def log_dirs(target: Target) -> Any:
     ]
 
 
+def follower_reads(target: Target) -> Any:
+    """A follower serves a consumer that can be sent there (KIP-392): from version 11 on."""
+    topic = with_records(target)
+    node = target.follower(topic)
+    served: dict[str, Any] = {"node": node, "version": 11, "max_wait_ms": 2000}
+
+    def there() -> bool:
+        return bool(fetch(target, topic, offset=2, **served)[1][3])
+
+    target.until(there)
+    return [
+        fetch(target, topic, **served),
+        fetch(target, topic, offset=3, **(served | {"max_wait_ms": 100})),
+        fetch(target, topic, offset=4, **served),
+        fetch(target, topic, offset=-1, **served),
+        fetch(target, topic, epoch=0, **served),
+        fetch(target, topic, epoch=1000, **served),
+        fetch(target, topic, partition=9, **served),
+    ]
+
+
 SCENARIOS |= {
     "describe producers": describe_producers,
     "describe log dirs": log_dirs,
+    "fetch: from a follower": follower_reads,
 }

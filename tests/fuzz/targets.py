@@ -29,6 +29,7 @@ from cluster.listeners.kafka.features import features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.fetch_sessions import FetchSessions
 from cluster.listeners.kafka.produce import KafkaProduce
+from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Client, api
 from cluster.replication.partition import Partition
 from kraft.metadata.image import EMPTY_IMAGE
@@ -139,7 +140,10 @@ def _dispatcher() -> Dispatcher:
         apis[key] = entry
     handler = ProduceHandler(_nothing_here, lambda _: None, lambda: 0, lambda: 0)
     fetch = KafkaFetch(
-        FetchHandler(_nothing_here), FetchSessions(random.Random(1)), lambda: EMPTY_IMAGE
+        FetchHandler(_nothing_here),
+        FetchSessions(random.Random(1)),
+        lambda: EMPTY_IMAGE,
+        Racks(1, lambda: EMPTY_IMAGE, {}),
     )
     produce_api = KafkaProduce(handler, lambda: EMPTY_IMAGE)
     return Dispatcher(produce_api, fetch, apis, lambda: features(EMPTY_IMAGE))

@@ -29,6 +29,7 @@ from cluster.listeners.kafka.metadata import KafkaMetadata
 from cluster.listeners.kafka.offsets import KafkaOffsets
 from cluster.listeners.kafka.produce import KafkaProduce
 from cluster.listeners.kafka.producers import KafkaProducers
+from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Api, api
 from cluster.listeners.kafka.topics import KafkaTopics
 from cluster.replication.partition import Partition, TopicIdPartition
@@ -95,7 +96,8 @@ class Services(NamedTuple):
 def dispatcher(services: Services) -> Dispatcher:
     """Everything a broker answers over the Kafka protocol."""
     produce = KafkaProduce(services.produce, services.image)
-    fetch = KafkaFetch(services.fetch, FetchSessions(services.rng), services.image)
+    racks = Racks(services.config.node_id, services.image, services.config.static)
+    fetch = KafkaFetch(services.fetch, FetchSessions(services.rng), services.image, racks)
     return Dispatcher(produce, fetch, _apis(services), lambda: features(services.image()))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from cluster.errors import NotLeaderError
-from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler
+from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler, Reader
 from cluster.listeners.kafka.addresses import node_endpoints
 from cluster.listeners.kafka.fetch_sessions import (
     FINAL_EPOCH,
@@ -15,6 +15,7 @@ from cluster.listeners.kafka.fetch_sessions import (
     Told,
     Wanted,
 )
+from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Buffer, Client
 from kraft.metadata.errors import UnknownTopicIdError
 from kraft.metadata.image import MetadataImage
@@ -26,6 +27,8 @@ MAX_WAIT_S = 60.0
 MAX_RESPONSE_BYTES = 55 << 20
 """Kafka's fetch.max.bytes of a broker."""
 EMPTY = memoryview(b"")
+ANY_REPLICA_FROM = 11
+"""The version whose clients can be sent to a follower, and are served by one (KIP-392)."""
 
 
 class KafkaFetch:
@@ -36,7 +39,9 @@ class KafkaFetch:
         handler: FetchHandler,
         sessions: FetchSessions,
         image: Callable[[], MetadataImage],
+        racks: Racks,
     ) -> None:
+        self._racks = racks
         self._handler = handler
         self._sessions = sessions
         self._image = image
@@ -48,8 +53,7 @@ class KafkaFetch:
             session, partitions = self._partitions(request)
         except OttlaError as error:
             return encode_fetched((), version, error_code=error.code)
-        by_id = version >= TOPIC_IDS
-        results = await self._read(partitions, request, by_id)
+        results = await self._read(partitions, request, client)
         session_id = NO_SESSION
         if session is not None:
             session_id = session.session_id
@@ -76,8 +80,12 @@ class KafkaFetch:
         return session, list(session.wanted.items())
 
     async def _read(
-        self, partitions: Sequence[tuple[PartitionKey, Wanted]], request: FetchRequest, by_id: bool
+        self,
+        partitions: Sequence[tuple[PartitionKey, Wanted]],
+        request: FetchRequest,
+        client: Client,
     ) -> list[tuple[PartitionKey, PartitionFetched]]:
+        by_id = client.api_version >= TOPIC_IDS
         known: list[tuple[PartitionKey, FetchFrom]] = []
         results: dict[PartitionKey, PartitionFetched] = {}
         image = self._image()
@@ -104,6 +112,10 @@ class KafkaFetch:
             max_wait_s=wait_s,
             min_bytes=request.min_bytes,
             max_bytes=min(max(request.max_bytes, 0), MAX_RESPONSE_BYTES),
+            reader=Reader(
+                client.api_version >= ANY_REPLICA_FROM,
+                self._racks.near(request.rack_id, client.listener) if request.rack_id else None,
+            ),
         )
         for (key, _), each in zip(known, found, strict=True):
             results[key] = _fetched(each)
@@ -112,7 +124,7 @@ class KafkaFetch:
 
 def _is_news(session: FetchSession, key: PartitionKey, found: PartitionFetched) -> bool:
     now = Told(found.high_watermark, found.log_start_offset, found.error_code)
-    return session.news(key, now, len(found.records))
+    return session.news(key, now, len(found.records)) or found.preferred_read_replica >= 0
 
 
 def _wanted(topics: Iterable[FetchTopic]) -> Iterable[tuple[PartitionKey, Wanted]]:
@@ -139,6 +151,7 @@ def _fetched(found: Fetched) -> PartitionFetched:
         found.high_watermark,
         found.log_start_offset,
         found.batches,
+        preferred_read_replica=found.read_from,
     )
 
 

@@ -17,6 +17,7 @@ from cluster.listeners.kafka.features import features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.fetch_sessions import FetchSessions
 from cluster.listeners.kafka.produce import KafkaProduce
+from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Client, api
 from cluster.listeners.kafka.server import KafkaDoor, KafkaLimits
 from cluster.replication.partition import Partition
@@ -74,7 +75,10 @@ async def with_door(
 
     handler = ProduceHandler(nothing_here, lambda _: None, lambda: 0, lambda: 0)
     fetch = KafkaFetch(
-        FetchHandler(nothing_here), FetchSessions(random.Random(1)), lambda: EMPTY_IMAGE
+        FetchHandler(nothing_here),
+        FetchSessions(random.Random(1)),
+        lambda: EMPTY_IMAGE,
+        Racks(1, lambda: EMPTY_IMAGE, {}),
     )
     dispatcher = Dispatcher(
         KafkaProduce(handler, lambda: EMPTY_IMAGE),
