@@ -260,6 +260,15 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
             "cheap to move here.",
         ),
     ] = 5
+    log_cleaner_threads: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="How many logs retention and compaction work on at a time. They share one thread here: more "
+            "makes nothing faster, but a large log does not hold up the others.",
+        ),
+    ] = 1
     num_partitions: Annotated[
         int,
         Meta(ge=1, le=INT32_MAX, description="Partitions of a topic created without a number."),

@@ -16,7 +16,9 @@ from msgspec import Struct
 from kraft.metadata.errors import UnreadableMetadataError
 
 MIN_METADATA_LEVEL = 1
-LATEST_METADATA_LEVEL = 1
+LATEST_METADATA_LEVEL = 2
+# From this level on groups and subscriptions to client metrics have settings, and clients quotas.
+CLIENT_SETTINGS_LEVEL = 2
 
 NO_LEADER = -1
 NIL_ID = UUID(int=0)
@@ -30,14 +32,18 @@ class Endpoint(NamedTuple):
 
 
 class ResourceType(IntEnum):
-    """What a configuration value belongs to (numbers of ottla.v1.ResourceType)."""
+    """What a configuration value belongs to (numbers of ottla.v1.ResourceType, as far as that has them)."""
 
     TOPIC = 1
     BROKER = 2
+    CLIENT_METRICS = 3
+    GROUP = 4
 
 
 class ConfigResource(NamedTuple):
-    """A topic by name, a broker by its node id in digits, or with BROKER and an empty name all brokers."""
+    """A topic, a group or a subscription by name, a broker by its node id in digits, or with BROKER and an empty name
+    all brokers.
+    """
 
     type: ResourceType
     name: str

@@ -63,6 +63,14 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
         ["NONE", "BROKER_ID_NOT_REGISTERED", "BROKER_ID_NOT_REGISTERED", "NONE"],
         "any broker answers for any other, and says when there is none",
     ),
+    "dynamic broker settings": (
+        _changed(
+            "dynamic broker settings",
+            (1, ["log.cleaner.threads", ["INVALID_CONFIG"], ["NONE"]]),
+            (4, ["num.io.threads", ["INVALID_CONFIG"], ["INVALID_CONFIG"]]),
+        ),
+        "a wrong value is told as such; what would do nothing here is refused",
+    ),
     "elect leaders": (
         _changed("elect leaders", (4, ["INVALID_REQUEST", []])),
         "the whole request is refused",

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from tests.compat.admin_scenarios import APPEND, BROKER, DELETE, SET, TOPIC, alter
 from tests.compat.produce_scenarios import batch, producer_id, send
 from tests.compat.read_scenarios import fetch, with_records
 from tests.compat.target import Target, closed_or, code
+from wire.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
 from wire.messages.describe_log_dirs import DescribableLogDirTopic, DescribeLogDirsRequest
 from wire.messages.describe_producers import DescribeProducersRequest, TopicRequest
+from wire.messages.list_config_resources import ListConfigResourcesRequest
 
 CLIENT_METRICS, GROUP = 16, 32
 SCENARIOS: dict[str, Callable[[Target], Any]] = {}
@@ -120,8 +123,143 @@ def follower_reads(target: Target) -> Any:
     ]
 
 
+def shown(target: Target, kind: int, name: str, *keys: str) -> Any:
+    """[error, [key, value, source, type, read only, synonyms]]."""
+    request = DescribeConfigsRequest(
+        resources=(
+            DescribeConfigsResource(
+                resource_type=kind, resource_name=name, configuration_keys=keys or None
+            ),
+        ),
+        include_synonyms=True,
+    )
+
+    def ask() -> Any:
+        found = target.call(request, 4).results[0]
+        return [
+            code(found.error_code),
+            [
+                [
+                    each.name,
+                    each.value,
+                    each.config_source,
+                    each.config_type,
+                    each.read_only,
+                    [[one.name, one.value, one.source] for one in each.synonyms],
+                ]
+                for each in sorted(found.configs, key=lambda each: each.name)
+                if not each.name.startswith(("share.", "streams.", "errors."))
+            ],
+        ]
+
+    return closed_or(ask)
+
+
+def listed(target: Target, kind: int, name: str) -> Any:
+    """Whether a resource is on the list, asked for all and for its kind."""
+    answers = []
+    for kinds in ((), (kind,), (TOPIC,)):
+        found = target.call(ListConfigResourcesRequest(resource_types=kinds), 1)
+        answers.append(
+            [
+                code(found.error_code),
+                (kind, name)
+                in {(each.resource_type, each.resource_name) for each in found.config_resources},
+            ]
+        )
+    return answers
+
+
+def group_settings(target: Target) -> Any:
+    group = target.name()
+    session, heartbeat = "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"
+    return [
+        shown(target, GROUP, group, session, heartbeat),
+        alter(target, GROUP, group, (session, SET, "50000")),
+        shown(target, GROUP, group, session, heartbeat),
+        listed(target, GROUP, group),
+        alter(target, GROUP, group, (session, SET, "1")),
+        alter(target, GROUP, group, (session, SET, "3600000")),
+        alter(target, GROUP, group, (session, SET, "x")),
+        alter(target, GROUP, group, (heartbeat, SET, "15000")),
+        alter(target, GROUP, group, (heartbeat, SET, "15001")),
+        alter(target, GROUP, group, (heartbeat, SET, "0")),
+        alter(target, GROUP, group, (session, SET, "45000"), (heartbeat, SET, "45000")),
+        alter(target, GROUP, group, ("nonsense", SET, "1")),
+        alter(target, GROUP, group, (session, APPEND, "1")),
+        alter(target, GROUP, "", (session, SET, "50000")),
+        alter(target, GROUP, group, (session, DELETE, None), (heartbeat, DELETE, None)),
+        shown(target, GROUP, group, session, heartbeat),
+        listed(target, GROUP, group),
+        shown(target, GROUP, ""),
+    ]
+
+
+def client_metrics(target: Target) -> Any:
+    name = target.name()
+    interval, metrics, match = "interval.ms", "metrics", "match"
+    return [
+        shown(target, CLIENT_METRICS, name),
+        alter(target, CLIENT_METRICS, name, (interval, SET, "30000"), (metrics, SET, "a.,b.")),
+        shown(target, CLIENT_METRICS, name),
+        listed(target, CLIENT_METRICS, name),
+        alter(target, CLIENT_METRICS, name, (match, SET, "client_id=x.*,client_source_port=1.*")),
+        alter(target, CLIENT_METRICS, name, (interval, SET, "1")),
+        alter(target, CLIENT_METRICS, name, (interval, SET, "100")),
+        alter(target, CLIENT_METRICS, name, (interval, SET, "3600001")),
+        alter(target, CLIENT_METRICS, name, (interval, SET, "x")),
+        alter(target, CLIENT_METRICS, name, (match, SET, "nonsense=1")),
+        alter(target, CLIENT_METRICS, name, (match, SET, "client_id")),
+        alter(target, CLIENT_METRICS, name, (match, SET, "client_id=[")),
+        alter(target, CLIENT_METRICS, name, (match, SET, "")),
+        alter(target, CLIENT_METRICS, name, (metrics, SET, "")),
+        alter(target, CLIENT_METRICS, name, (metrics, APPEND, "c.")),
+        shown(target, CLIENT_METRICS, name),
+        alter(target, CLIENT_METRICS, name, ("nonsense", SET, "1")),
+        alter(target, CLIENT_METRICS, "", (interval, SET, "30000")),
+        alter(
+            target, CLIENT_METRICS, name,
+            (interval, DELETE, None), (metrics, DELETE, None), (match, DELETE, None),
+        ),
+        listed(target, CLIENT_METRICS, name),
+        shown(target, CLIENT_METRICS, ""),
+    ]  # fmt: skip
+
+
+def dynamic_broker_settings(target: Target) -> Any:
+    """Those that people's scripts set."""
+    return [
+        [
+            key,
+            alter(target, BROKER, "", (key, SET, value)),
+            alter(target, BROKER, "", (key, DELETE, None)),
+        ]
+        for key, value in (
+            ("log.cleaner.threads", "1"),
+            ("log.cleaner.threads", "0"),
+            ("message.max.bytes", "1048588"),
+            ("log.retention.ms", "604800000"),
+            ("num.io.threads", "8"),
+        )
+    ]
+
+
+def resource_kinds(target: Target) -> Any:
+    """Which kinds may be asked for: 99 is none, the first version knew client metrics only."""
+    answers = []
+    for version, kinds in ((0, ()), (1, (BROKER,)), (1, (99,)), (1, (BROKER, 99)), (1, (GROUP,))):
+        found = target.call(ListConfigResourcesRequest(resource_types=kinds), version)
+        shown_kinds = sorted({each.resource_type for each in found.config_resources})
+        answers.append([version, list(kinds), code(found.error_code), shown_kinds])
+    return answers
+
+
 SCENARIOS |= {
     "describe producers": describe_producers,
     "describe log dirs": log_dirs,
     "fetch: from a follower": follower_reads,
+    "settings of groups": group_settings,
+    "settings of client metrics": client_metrics,
+    "kinds of settings": resource_kinds,
+    "dynamic broker settings": dynamic_broker_settings,
 }

@@ -112,7 +112,7 @@ def test_a_field_that_an_earlier_release_did_not_write_takes_its_default() -> No
 
 def test_a_record_kind_of_a_later_level_is_an_error_that_names_the_level() -> None:
     data = raw(9, {"kind": "topic", "name": "orders", "topic_id": str(TOPIC)}, {"kind": "acl"})
-    with pytest.raises(UnreadableMetadataError, match=r"record 1 .*level 9.*acl.*levels 1 to 1"):
+    with pytest.raises(UnreadableMetadataError, match=r"record 1 .*level 9.*acl.*levels 1 to 2"):
         r.decode(data)
 
 
