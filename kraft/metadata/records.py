@@ -49,6 +49,16 @@ class ConfigResource(NamedTuple):
     name: str
 
 
+class QuotaPart(NamedTuple):
+    """kind: `user` or `client-id`. name: None stands for all that have no quota of their own."""
+
+    kind: str
+    name: str | None
+
+
+QuotaEntity = tuple[QuotaPart, ...]
+"""Whose quota, the parts in the order of their kinds."""
+
 CLUSTER = ConfigResource(ResourceType.BROKER, "")
 
 
@@ -176,6 +186,14 @@ class ProducerIds(_Record, frozen=True, tag="producer_ids"):
     broker_epoch: int = -1
 
 
+class ClientQuota(_Record, frozen=True, tag="client_quota"):
+    """A quota was set, or unset with None. rate: bytes a second."""
+
+    entity: QuotaEntity
+    key: str
+    rate: float | None = None
+
+
 class UncleanElections(_Record, frozen=True, tag="unclean_elections"):
     """How many unclean elections there have been. Only snapshots hold it: a log holds the elections themselves."""
 
@@ -194,6 +212,7 @@ Record = (
     | PartitionChange
     | Config
     | ProducerIds
+    | ClientQuota
     | UncleanElections
 )
 

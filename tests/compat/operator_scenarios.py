@@ -7,12 +7,20 @@ from tests.compat.admin_scenarios import APPEND, BROKER, DELETE, SET, TOPIC, alt
 from tests.compat.produce_scenarios import batch, producer_id, send
 from tests.compat.read_scenarios import fetch, with_records
 from tests.compat.target import Target, closed_or, code
+from wire.messages.alter_client_quotas import (
+    AlterClientQuotasRequest,
+    EntityData,
+    EntryData,
+    OpData,
+)
+from wire.messages.describe_client_quotas import ComponentData, DescribeClientQuotasRequest
 from wire.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
 from wire.messages.describe_log_dirs import DescribableLogDirTopic, DescribeLogDirsRequest
 from wire.messages.describe_producers import DescribeProducersRequest, TopicRequest
 from wire.messages.list_config_resources import ListConfigResourcesRequest
 
 CLIENT_METRICS, GROUP = 16, 32
+EXACT, DEFAULT, ANY = 0, 1, 2
 SCENARIOS: dict[str, Callable[[Target], Any]] = {}
 
 
@@ -123,6 +131,14 @@ def follower_reads(target: Target) -> Any:
     ]
 
 
+def seen(target: Target, change: Callable[[], Any], look: Callable[[], Any]) -> Any:
+    """What a change is answered with, once the broker that was asked shows it: Apache Kafka's hears of it later."""
+    before = look()
+    answer = change()
+    target.until(lambda: bool(look() != before))
+    return answer
+
+
 def shown(target: Target, kind: int, name: str, *keys: str) -> Any:
     """[error, [key, value, source, type, read only, synonyms]]."""
     request = DescribeConfigsRequest(
@@ -173,9 +189,13 @@ def listed(target: Target, kind: int, name: str) -> Any:
 def group_settings(target: Target) -> Any:
     group = target.name()
     session, heartbeat = "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"
+
+    def look() -> Any:
+        return shown(target, GROUP, group, session)
+
     return [
         shown(target, GROUP, group, session, heartbeat),
-        alter(target, GROUP, group, (session, SET, "50000")),
+        seen(target, lambda: alter(target, GROUP, group, (session, SET, "50000")), look),
         shown(target, GROUP, group, session, heartbeat),
         listed(target, GROUP, group),
         alter(target, GROUP, group, (session, SET, "1")),
@@ -188,7 +208,11 @@ def group_settings(target: Target) -> Any:
         alter(target, GROUP, group, ("nonsense", SET, "1")),
         alter(target, GROUP, group, (session, APPEND, "1")),
         alter(target, GROUP, "", (session, SET, "50000")),
-        alter(target, GROUP, group, (session, DELETE, None), (heartbeat, DELETE, None)),
+        seen(
+            target,
+            lambda: alter(target, GROUP, group, (session, DELETE, None), (heartbeat, DELETE, None)),
+            look,
+        ),
         shown(target, GROUP, group, session, heartbeat),
         listed(target, GROUP, group),
         shown(target, GROUP, ""),
@@ -198,9 +222,17 @@ def group_settings(target: Target) -> Any:
 def client_metrics(target: Target) -> Any:
     name = target.name()
     interval, metrics, match = "interval.ms", "metrics", "match"
+
+    def change(*changes: tuple[str, int, str | None]) -> Any:
+        return seen(
+            target,
+            lambda: alter(target, CLIENT_METRICS, name, *changes),
+            lambda: shown(target, CLIENT_METRICS, name),
+        )
+
     return [
         shown(target, CLIENT_METRICS, name),
-        alter(target, CLIENT_METRICS, name, (interval, SET, "30000"), (metrics, SET, "a.,b.")),
+        change((interval, SET, "30000"), (metrics, SET, "a.,b.")),
         shown(target, CLIENT_METRICS, name),
         listed(target, CLIENT_METRICS, name),
         alter(target, CLIENT_METRICS, name, (match, SET, "client_id=x.*,client_source_port=1.*")),
@@ -211,16 +243,13 @@ def client_metrics(target: Target) -> Any:
         alter(target, CLIENT_METRICS, name, (match, SET, "nonsense=1")),
         alter(target, CLIENT_METRICS, name, (match, SET, "client_id")),
         alter(target, CLIENT_METRICS, name, (match, SET, "client_id=[")),
-        alter(target, CLIENT_METRICS, name, (match, SET, "")),
-        alter(target, CLIENT_METRICS, name, (metrics, SET, "")),
+        change((match, SET, "")),
+        change((metrics, SET, "")),
         alter(target, CLIENT_METRICS, name, (metrics, APPEND, "c.")),
         shown(target, CLIENT_METRICS, name),
         alter(target, CLIENT_METRICS, name, ("nonsense", SET, "1")),
         alter(target, CLIENT_METRICS, "", (interval, SET, "30000")),
-        alter(
-            target, CLIENT_METRICS, name,
-            (interval, DELETE, None), (metrics, DELETE, None), (match, DELETE, None),
-        ),
+        change((interval, DELETE, None), (metrics, DELETE, None), (match, DELETE, None)),
         listed(target, CLIENT_METRICS, name),
         shown(target, CLIENT_METRICS, ""),
     ]  # fmt: skip
@@ -254,6 +283,110 @@ def resource_kinds(target: Target) -> Any:
     return answers
 
 
+def quota(
+    target: Target, entity: dict[str, str | None], *ops: tuple[str, float | None], dry: bool = False
+) -> Any:
+    """[error] of one alteration; a value of None removes."""
+    request = AlterClientQuotasRequest(
+        entries=(
+            EntryData(
+                entity=tuple(
+                    EntityData(entity_type=kind, entity_name=name) for kind, name in entity.items()
+                ),
+                ops=tuple(
+                    OpData(key=key, value=value or 0.0, remove=value is None) for key, value in ops
+                ),
+            ),
+        ),
+        validate_only=dry,
+    )
+    return closed_or(lambda: [code(each.error_code) for each in target.call(request, 1).entries])
+
+
+def quotas(
+    target: Target, *components: tuple[str, int, str | None], strict: bool = False, mark: str = ""
+) -> Any:
+    """[error, [entity, values]] of those whose names have the mark."""
+    request = DescribeClientQuotasRequest(
+        components=tuple(
+            ComponentData(entity_type=kind, match_type=how, match=name)
+            for kind, how, name in components
+        ),
+        strict=strict,
+    )
+
+    def ask() -> Any:
+        found = target.call(request, 1)
+        entries = [
+            [
+                sorted(
+                    [part.entity_type, (part.entity_name or "").replace(mark, "*")]
+                    for part in each.entity
+                ),
+                sorted([value.key, value.value] for value in each.values),
+            ]
+            for each in found.entries or ()
+            if any(mark in (part.entity_name or "") for part in each.entity)
+        ]
+        return [code(found.error_code), sorted(entries), found.entries is None]
+
+    return closed_or(ask)
+
+
+def client_quotas(target: Target) -> Any:
+    mark = target.name()
+    one, two = f"{mark}-1", f"{mark}-2"
+    rate = "producer_byte_rate"
+
+    def change(whose: dict[str, str | None], *ops: tuple[str, float | None]) -> Any:
+        return seen(target, lambda: quota(target, whose, *ops), lambda: quotas(target, mark=mark))
+
+    return [
+        change({"client-id": one}, (rate, 1000.0), ("consumer_byte_rate", 2000.0)),
+        change({"user": two, "client-id": one}, (rate, 3000.0)),
+        change({"user": two}, (rate, 4000.0)),
+        change({"user": two, "client-id": None}, (rate, 5000.0)),
+        quota(target, {"client-id": f"{mark}-3"}, (rate, 1.0), dry=True),
+        quotas(target, mark=mark),
+        quotas(target, ("client-id", EXACT, one), mark=mark),
+        quotas(target, ("client-id", EXACT, one), strict=True, mark=mark),
+        quotas(target, ("client-id", ANY, None), mark=mark),
+        quotas(target, ("client-id", DEFAULT, None), mark=mark),
+        quotas(target, ("user", EXACT, two), ("client-id", ANY, None), mark=mark),
+        quotas(target, ("user", EXACT, two), strict=True, mark=mark),
+        quotas(target, ("nonsense", EXACT, two), mark=mark),
+        quotas(target, ("user", EXACT, two), ("user", EXACT, one), mark=mark),
+        quotas(target, ("user", 7, two), mark=mark),
+        quotas(target, ("ip", ANY, None), ("user", ANY, None), mark=mark),
+        quotas(target, ("", EXACT, two), mark=mark),
+        change({"client-id": one}, (rate, None)),
+        quotas(target, ("client-id", EXACT, one), strict=True, mark=mark),
+        change({"client-id": one}, ("consumer_byte_rate", None), (rate, None)),
+        quotas(target, ("client-id", EXACT, one), strict=True, mark=mark),
+    ]
+
+
+def bad_client_quotas(target: Target) -> Any:
+    name = target.name()
+    rate = "producer_byte_rate"
+    return [
+        quota(target, {"client-id": name}, (rate, 0.0)),
+        quota(target, {"client-id": name}, (rate, -1.0)),
+        quota(target, {"client-id": name}, (rate, 1.5)),
+        quota(target, {"client-id": name}, ("nonsense", 1.0)),
+        quota(target, {"client-id": name}, ("connection_creation_rate", 1.0)),
+        quota(target, {"nonsense": name}, (rate, 1.0)),
+        quota(target, {}, (rate, 1.0)),
+        quota(target, {"client-id": ""}, (rate, 1.0)),
+        quota(target, {"ip": "no ip"}, ("connection_creation_rate", 1.0)),
+        quota(target, {"ip": "10.1.2.3"}, (rate, 1.0)),
+        quota(target, {"ip": "10.1.2.3", "user": name}, ("connection_creation_rate", 1.0)),
+        quota(target, {"client-id": name}),
+        quota(target, {"client-id": name}, (rate, 1000.0), (rate, 2000.0)),
+        quota(target, {"client-id": name}, (rate, None)),
+    ]
+
+
 SCENARIOS |= {
     "describe producers": describe_producers,
     "describe log dirs": log_dirs,
@@ -262,4 +395,6 @@ SCENARIOS |= {
     "settings of client metrics": client_metrics,
     "kinds of settings": resource_kinds,
     "dynamic broker settings": dynamic_broker_settings,
+    "client quotas": client_quotas,
+    "client quotas that are wrong": bad_client_quotas,
 }

@@ -29,12 +29,15 @@ from cluster.listeners.kafka.metadata import KafkaMetadata
 from cluster.listeners.kafka.offsets import KafkaOffsets
 from cluster.listeners.kafka.produce import KafkaProduce
 from cluster.listeners.kafka.producers import KafkaProducers
+from cluster.listeners.kafka.quota_api import KafkaQuotas
+from cluster.listeners.kafka.quotas import ClientQuotas
 from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Api, api
 from cluster.listeners.kafka.topics import KafkaTopics
 from cluster.replication.partition import Partition, TopicIdPartition
 from kraft.metadata.image import MetadataImage
 from storage.disk import Disk
+from wire.messages.alter_client_quotas import AlterClientQuotasRequest
 from wire.messages.alter_configs import AlterConfigsRequest
 from wire.messages.alter_partition_reassignments import AlterPartitionReassignmentsRequest
 from wire.messages.consumer_group_describe import ConsumerGroupDescribeRequest
@@ -44,6 +47,7 @@ from wire.messages.create_topics import CreateTopicsRequest
 from wire.messages.delete_groups import DeleteGroupsRequest
 from wire.messages.delete_records import DeleteRecordsRequest
 from wire.messages.delete_topics import DeleteTopicsRequest
+from wire.messages.describe_client_quotas import DescribeClientQuotasRequest
 from wire.messages.describe_cluster import DescribeClusterRequest
 from wire.messages.describe_configs import DescribeConfigsRequest
 from wire.messages.describe_groups import DescribeGroupsRequest
@@ -91,13 +95,16 @@ class Services(NamedTuple):
     config: NodeConfig
     advertised: Mapping[str, Endpoint]
     disk: Disk
+    quotas: ClientQuotas
 
 
 def dispatcher(services: Services) -> Dispatcher:
     """Everything a broker answers over the Kafka protocol."""
-    produce = KafkaProduce(services.produce, services.image)
+    produce = KafkaProduce(services.produce, services.image, services.quotas)
     racks = Racks(services.config.node_id, services.image, services.config.static)
-    fetch = KafkaFetch(services.fetch, FetchSessions(services.rng), services.image, racks)
+    fetch = KafkaFetch(
+        services.fetch, FetchSessions(services.rng), services.image, racks, services.quotas
+    )
     return Dispatcher(produce, fetch, _apis(services), lambda: features(services.image()))
 
 
@@ -117,6 +124,7 @@ def _apis(services: Services) -> Mapping[int, Api]:
         services.disk,
         services.config.log_dir,
     )
+    quotas = KafkaQuotas(services.admin)
     groups = KafkaGroups(services.groups)
     consumer_describe = KafkaConsumerGroupDescribe(services.groups, services.image)
     group_offsets = KafkaGroupOffsets(services.groups, services.image)
@@ -149,6 +157,8 @@ def _apis(services: Services) -> Mapping[int, Api]:
             api(AlterConfigsRequest, configs.alter),
             api(IncrementalAlterConfigsRequest, configs.alter_incrementally),
             api(ListConfigResourcesRequest, configs.list_resources),
+            api(DescribeClientQuotasRequest, quotas.describe),
+            api(AlterClientQuotasRequest, quotas.alter),
             api(ElectLeadersRequest, leadership.elect),
             api(AlterPartitionReassignmentsRequest, leadership.reassign),
             api(ListPartitionReassignmentsRequest, leadership.list_reassignments),

@@ -15,8 +15,10 @@ from cluster.listeners.kafka.fetch_sessions import (
     Told,
     Wanted,
 )
+from cluster.listeners.kafka.quotas import ClientQuotas, throttle_ms
 from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Buffer, Client
+from kraft.metadata.client_quotas import CONSUMER_BYTE_RATE
 from kraft.metadata.errors import UnknownTopicIdError
 from kraft.metadata.image import MetadataImage
 from storage.errors import ErrorCode, OttlaError
@@ -40,14 +42,18 @@ class KafkaFetch:
         sessions: FetchSessions,
         image: Callable[[], MetadataImage],
         racks: Racks,
+        quotas: ClientQuotas,
     ) -> None:
+        self._quotas = quotas
         self._racks = racks
         self._handler = handler
         self._sessions = sessions
         self._image = image
 
-    async def answer(self, client: Client, request: FetchRequest) -> Sequence[Buffer]:
-        """The body of the answer, in pieces."""
+    async def answer(
+        self, client: Client, request: FetchRequest, mute: Callable[[float], None]
+    ) -> Sequence[Buffer]:
+        """The body of the answer, in pieces. mute: called when the connection is to keep still for so many seconds."""
         version = client.api_version
         try:
             session, partitions = self._partitions(request)
@@ -59,10 +65,18 @@ class KafkaFetch:
             session_id = session.session_id
             incremental = request.session_epoch > INITIAL_EPOCH
             results = [each for each in results if _is_news(session, *each) or not incremental]
+        found = sum(len(each.records) for _, each in results)
+        throttle_s = self._quotas.take(client.client_id, CONSUMER_BYTE_RATE, found)
+        if throttle_s:
+            mute(throttle_s)
         leaders = {each.leader_id for _, each in results if each.leader_id >= 0}
         endpoints = node_endpoints(self._image(), leaders, client.listener) if leaders else ()
         return encode_fetched(
-            _by_topic(results), version, session_id=session_id, endpoints=endpoints
+            _by_topic(results),
+            version,
+            session_id=session_id,
+            endpoints=endpoints,
+            throttle_ms=throttle_ms(throttle_s),
         )
 
     def _partitions(
@@ -107,11 +121,14 @@ class KafkaFetch:
                 )
             )
         wait_s = 0.0 if results else min(max(request.max_wait_ms, 0) / 1000, MAX_WAIT_S)
+        most = min(max(request.max_bytes, 0), MAX_RESPONSE_BYTES)
+        most = self._quotas.most(client.client_id, CONSUMER_BYTE_RATE, most)
         found = await self._handler.fetch(
             [each for _, each in known],
             max_wait_s=wait_s,
-            min_bytes=request.min_bytes,
-            max_bytes=min(max(request.max_bytes, 0), MAX_RESPONSE_BYTES),
+            # More would be waited for in vain.
+            min_bytes=min(request.min_bytes, most),
+            max_bytes=most,
             reader=Reader(
                 client.api_version >= ANY_REPLICA_FROM,
                 self._racks.near(request.rack_id, client.listener) if request.rack_id else None,

@@ -25,6 +25,7 @@ KINDS: list[Any] = [
     r.PartitionChange,
     r.Config,
     r.ProducerIds,
+    r.ClientQuota,
     r.UncleanElections,
 ]
 ids = st.integers(0, 2**31 - 1)
@@ -41,6 +42,10 @@ VALUES = {
     r.ResourceType: st.sampled_from(r.ResourceType),
     bool | None: st.none() | st.booleans(),
     int | None: st.none() | st.integers(-1, 2**62),
+    r.QuotaEntity: st.lists(
+        st.builds(r.QuotaPart, st.text(max_size=9), st.none() | st.text(max_size=9)), max_size=2
+    ).map(tuple),
+    float | None: st.none() | st.floats(1, 2**53),
     str | None: st.none() | st.text(max_size=20),
     tuple[int, ...] | None: st.none() | sets,
 }
@@ -79,6 +84,7 @@ def test_the_kinds_on_disk_are_pinned() -> None:
         "partition_change": "PartitionChange",
         "config": "Config",
         "producer_ids": "ProducerIds",
+        "client_quota": "ClientQuota",
         "unclean_elections": "UncleanElections",
     }
 
