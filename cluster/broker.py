@@ -7,7 +7,7 @@ class (docs/ARCHITECTURE.md).
 import asyncio
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -45,7 +45,7 @@ from kraft.driver import Listeners, RaftDriver
 from kraft.metadata import records
 from kraft.metadata.broker_leases import BrokerLeases
 from kraft.metadata.controller import Controller
-from kraft.metadata.effective_config import ignored_static
+from kraft.metadata.effective_config import broker_value, floors, ignored_static
 from kraft.metadata.image import MetadataImage
 from kraft.metadata.requests import RegisterBrokerRequest
 from kraft.quorum_controller import Quorum, QuorumController
@@ -217,7 +217,10 @@ class Broker:
             self._coordinators.roles_changed,
         )
         self._housekeeping = Housekeeping(
-            self.replicas, clock, self.config.log_retention_check_interval_ms
+            self.replicas,
+            clock,
+            self.config.log_retention_check_interval_ms,
+            lambda: int(self._setting("log.cleaner.threads")),
         )
 
     def _make_handlers(self, clock: Clock) -> None:
@@ -251,6 +254,11 @@ class Broker:
     def image(self) -> MetadataImage:
         """The newest metadata that this node has applied."""
         return self.controller.image
+
+    def _setting(self, key: str) -> Any:
+        """A broker key's value in force on this node."""
+        found = floors(self.image, node_id=self.node_id, static=self.config.static)
+        return broker_value(found, key)
 
     def partition(self, topic: str, index: int) -> Partition:
         """A partition that this broker may serve. Raises UnknownTopicOrPartitionError, NotLeaderError."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from cluster.groups.settings import GroupSettings
+from cluster.groups.settings import ConsumerTimes, GroupSettings
 from kraft.metadata.effective_config import broker_config, floors
+from kraft.metadata.group_config import HEARTBEAT, SESSION, group_value
 from kraft.metadata.image import MetadataImage
+from kraft.metadata.records import ResourceType
 
 MINUTE_MS = 60_000
 
@@ -27,7 +29,8 @@ class GroupSettingsSource:
         return self._settings
 
     def _read(self, image: MetadataImage) -> GroupSettings:
-        config = broker_config(floors(image, static=self._static))
+        found = floors(image, static=self._static)
+        config = broker_config(found)
         return GroupSettings(
             min_session_timeout_ms=config.group_min_session_timeout_ms,
             max_session_timeout_ms=config.group_max_session_timeout_ms,
@@ -47,6 +50,13 @@ class GroupSettingsSource:
             ),
             consumer_max_size=config.group_consumer_max_size,
             consumer_assignors=tuple(config.group_consumer_assignors.split(",")),
+            own_times={
+                resource.name: ConsumerTimes(
+                    group_value(values, found, SESSION), group_value(values, found, HEARTBEAT)
+                )
+                for resource, values in image.configs.items()
+                if resource.type == ResourceType.GROUP
+            },
         )
 
 

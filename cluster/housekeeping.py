@@ -1,6 +1,7 @@
-"""Old records go: retention and compaction, now and then, one log at a time."""
+"""Old records go: retention and compaction, now and then, a few logs at a time."""
 
 import asyncio
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -12,9 +13,18 @@ log = structlog.get_logger("housekeeping")
 
 
 class Housekeeping:
-    """Looks at every replica now and then. Compaction gives the loop back after every batch, so the rest lives."""
+    """Looks at every replica now and then. Compaction gives the loop back after every batch, so the rest lives.
+    at_a_time: how many logs are worked on together, `log.cleaner.threads`.
+    """
 
-    def __init__(self, replicas: ReplicaManager, clock: Clock, interval_ms: int = 30_000) -> None:
+    def __init__(
+        self,
+        replicas: ReplicaManager,
+        clock: Clock,
+        interval_ms: int = 30_000,
+        at_a_time: Callable[[], int] = lambda: 1,
+    ) -> None:
+        self._at_a_time = at_a_time
         self._replicas = replicas
         self._clock = clock
         self._interval_s = interval_ms / 1000
@@ -26,8 +36,14 @@ class Housekeeping:
             await self.tidy()
 
     async def tidy(self) -> None:
-        """One look at every replica that is here and well, one after the other."""
-        for partition in list(self._replicas.partitions.values()):
+        """One look at every replica that is here and well, `at_a_time` together."""
+        waiting = iter(list(self._replicas.partitions.values()))
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._at_a_time()):
+                tasks.create_task(self._tidy_all(waiting))
+
+    async def _tidy_all(self, waiting: Iterator[Partition]) -> None:
+        for partition in waiting:
             try:
                 await self._tidy(partition)
             except OttlaError as error:

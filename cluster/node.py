@@ -22,6 +22,7 @@ from cluster.listeners.grpc_log import GrpcLog
 from cluster.listeners.grpc_produce import GrpcProduce
 from cluster.listeners.grpc_server import GrpcDoor
 from cluster.listeners.kafka.apis import Services, dispatcher
+from cluster.listeners.kafka.quotas import ClientQuotas
 from cluster.listeners.kafka.server import KafkaDoor, KafkaLimits
 from cluster.peers.grpc_network import GrpcPeerNetwork
 from ottla.v1 import common_pb2
@@ -161,7 +162,8 @@ def _kafka_services(
         replicas=broker.replicas.partitions,
         config=broker.config,
         advertised=told,
-        free_bytes=environment.disk.free_bytes,
+        disk=environment.disk,
+        quotas=ClientQuotas(lambda: broker.image.quotas, lambda: asyncio.get_running_loop().time()),
     )
 
 

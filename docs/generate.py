@@ -15,6 +15,7 @@ from kraft.metadata.config_definitions import (
     TOPIC_SYNONYMS,
 )
 from kraft.metadata.config_engine import Definition, definitions
+from kraft.metadata.group_config import GROUP_KEYS, GROUP_LIMITS
 from wire.api_keys import ApiKey
 from wire.api_versions import ADVERTISED
 
@@ -74,6 +75,14 @@ above) can be set here too, and are not repeated.
 
 """
 
+GROUP = """
+## Groups
+
+Set on one consumer group with Kafka's `kafka-configs --entity-type groups`. The broker keys in the third column are
+what holds for groups that set nothing, and the limits.
+
+"""
+
 
 def document() -> str:
     """The whole page."""
@@ -87,6 +96,8 @@ def document() -> str:
             _table(("key", "default", "broker key", "allowed", "meaning"), _topic_rows()),
             BROKER,
             _table(("key", "default", "", "allowed", "meaning"), _broker_rows()),
+            GROUP,
+            _table(("key", "default", "broker keys", "allowed", "meaning"), _group_rows()),
         )
     )
 
@@ -133,6 +144,12 @@ def _broker_rows() -> Iterator[Sequence[str]]:
         if key not in synonyms:
             scope = "*cluster*" if key in CLUSTER_ONLY_KEYS else ""
             yield _code(key), _default(each), scope, each.allowed, each.documentation
+
+
+def _group_rows() -> Iterator[Sequence[str]]:
+    for key, each in sorted(GROUP_KEYS.items()):
+        limits = ", ".join(map(_code, GROUP_LIMITS[key]))
+        yield _code(key), _default(each), limits, each.allowed, each.documentation
 
 
 def _default(each: Definition) -> str:

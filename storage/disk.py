@@ -111,3 +111,7 @@ class Disk(Protocol):
     def free_bytes(self) -> int:
         """Room left for us on this disk."""
         ...
+
+    def total_bytes(self) -> int:
+        """Size of the volume, others' files included."""
+        ...

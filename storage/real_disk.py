@@ -331,6 +331,11 @@ class RealDisk:
         facts = os.statvfs(self.root)
         return facts.f_bavail * facts.f_frsize
 
+    def total_bytes(self) -> int:
+        """Size of the volume. Raises OSError."""
+        facts = os.statvfs(self.root)
+        return facts.f_blocks * facts.f_frsize
+
     def _full(self, path: str) -> str:
         return f"{self.root}/{path}" if path else str(self.root)
 

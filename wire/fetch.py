@@ -53,15 +53,16 @@ def encode_fetched(
     error_code: int = 0,
     session_id: int = 0,
     endpoints: Sequence[NodeEndpoint] = (),
+    throttle_ms: int = 0,
 ) -> list[Buffer]:
     """The answer's body, in pieces; the records are the very buffers that were handed in."""
     flexible = version >= FLEXIBLE
     pieces: list[Buffer] = []
     out = bytearray()
     if version >= SESSIONS:
-        out += _THROTTLE_ERROR_SESSION.pack(0, error_code, session_id)
+        out += _THROTTLE_ERROR_SESSION.pack(throttle_ms, error_code, session_id)
     else:
-        out += b"\x00\x00\x00\x00"
+        out += _INT32.pack(throttle_ms)
     _write_count(out, len(topics), flexible)
     for topic in topics:
         if version >= TOPIC_IDS:

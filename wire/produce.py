@@ -113,7 +113,10 @@ def _count(data: memoryview, position: int, flexible: bool) -> tuple[int, int]:
 
 
 def encode_produced(
-    results: Sequence[PartitionProduced], version: int, endpoints: Iterable[NodeEndpoint]
+    results: Sequence[PartitionProduced],
+    version: int,
+    endpoints: Iterable[NodeEndpoint],
+    throttle_ms: int = 0,
 ) -> bytearray:
     """The answer's body. `endpoints`: of the leaders that `results` name."""
     flexible = version >= FLEXIBLE
@@ -130,7 +133,7 @@ def encode_produced(
             _write_partition(out, each, version)
         if flexible:
             out.append(0)
-    out += b"\x00\x00\x00\x00"
+    out += _INT32.pack(throttle_ms)
     if flexible:
         hints = list(endpoints) if version >= LEADER_HINTS else []
         write_endpoints(out, hints)

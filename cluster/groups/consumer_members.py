@@ -73,10 +73,10 @@ class ConsumerMembers:
             self._assign(group)
         after = self._reconcile(group, member_id, request, clock)
         self._heard(group, member_id, clock)
-        return group.finish(Step().answer(ticket, self._answer(request, before, after)))
+        return group.finish(Step().answer(ticket, self._answer(group, request, before, after)))
 
     def _heard(self, group: ConsumerGroup, member_id: str, clock: Clock) -> None:
-        until = clock.now_ms + self.settings.consumer_session_timeout_ms
+        until = clock.now_ms + self.settings.consumer_times(group.group_id).session_timeout_ms
         group.heard_until_ms[member_id] = until
         group.due_at(until)
 
@@ -227,6 +227,7 @@ class ConsumerMembers:
 
     def _answer(
         self,
+        group: ConsumerGroup,
         request: ConsumerGroupHeartbeatRequest,
         before: ConsumerMember,
         after: ConsumerMember,
@@ -246,7 +247,9 @@ class ConsumerMembers:
         return ConsumerGroupHeartbeatResponse(
             member_id=after.member_id,
             member_epoch=after.epoch,
-            heartbeat_interval_ms=self.settings.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms=self.settings.consumer_times(
+                group.group_id
+            ).heartbeat_interval_ms,
             assignment=assignment,
         )
 

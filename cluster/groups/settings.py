@@ -1,6 +1,15 @@
 """What a coordinator may be told; the keys and defaults are Kafka's."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class ConsumerTimes(NamedTuple):
+    """A KIP-848 group's own times, in milliseconds, within the limits."""
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +21,7 @@ class GroupSettings:
     max_size: group.max.size. offset_metadata_max_bytes: offset.metadata.max.bytes.
     offsets_retention_ms: offsets.retention.minutes.
     consumer_*: group.consumer.*, for groups with the protocol of KIP-848. consumer_assignors: the first is the default.
+    own_times: of groups that have settings of their own, by group id.
     """
 
     min_session_timeout_ms: int = 6_000
@@ -24,6 +34,13 @@ class GroupSettings:
     consumer_heartbeat_interval_ms: int = 5_000
     consumer_max_size: int = 2**31 - 1
     consumer_assignors: tuple[str, ...] = ("uniform", "range")
+    own_times: Mapping[str, ConsumerTimes] = field(default_factory=dict)
+
+    def consumer_times(self, group_id: str) -> ConsumerTimes:
+        """What holds for one KIP-848 group."""
+        return self.own_times.get(group_id) or ConsumerTimes(
+            self.consumer_session_timeout_ms, self.consumer_heartbeat_interval_ms
+        )
 
 
 @dataclass(frozen=True, slots=True)

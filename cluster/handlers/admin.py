@@ -57,12 +57,17 @@ class AdminHandler:
         return describe_topic(found) if topic else describe_broker(found)
 
     def config_floors(self, resource: ConfigResource) -> Floors:
-        """What is set for a topic or broker at each floor. Raises UnknownTopicError and the like."""
+        """What is set at each floor for a topic or broker, or for all brokers when it is neither.
+
+        Raises UnknownTopicError and the like.
+        """
         image = self.current_image()
         if resource.type == ResourceType.TOPIC:
             if image.topic(resource.name) is None:
                 raise UnknownTopicError(f"there is no topic {resource.name}")
             return floors(image, topic=resource.name, node_id=self._node_id, static=self._static)
+        if resource.type != ResourceType.BROKER:
+            return floors(image, static=self._static)
         if not resource.name:
             return floors(image)
         if not resource.name.isdigit() or int(resource.name) not in image.brokers:

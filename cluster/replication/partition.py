@@ -18,6 +18,7 @@ from cluster.errors import (
 )
 from cluster.replication.disk_guard import DiskGuard
 from cluster.replication.partition_state import LeaderState
+from cluster.replication.read_replica import ReplicaBehindError
 from storage import record_stream
 from storage.disk import Buffer
 from storage.errors import LogOfflineError, OffsetOutOfRangeError
@@ -237,11 +238,17 @@ class Partition:
         return done
 
     def read_committed(self, offset: int, max_bytes: int, *, min_one_batch: bool = True) -> LogRead:
-        """Whole batches below the high watermark. Raises OffsetOutOfRangeError.
+        """Whole batches below the high watermark. Raises OffsetOutOfRangeError; ReplicaBehindError for an offset beyond
+        the end of a follower's log, which is for the leader to judge.
 
         Empty from the high watermark to the log's end: a new leader does not know at once how much of its log is
         committed, and a consumer that was further with the old one must not be sent to look for its place.
         """
+        if offset > self.log.log_end_offset and isinstance(self.role, FollowerState):
+            raise ReplicaBehindError(
+                f"node {self._node_id} follows {self.name} and holds it up to {self.log.log_end_offset}: "
+                f"ask the leader for offset {offset}"
+            )
         if not self.log.log_start_offset <= offset <= self.log.log_end_offset:
             raise OffsetOutOfRangeError(
                 f"offset {offset} of {self.name} is outside {self.log.log_start_offset} (earliest) to "

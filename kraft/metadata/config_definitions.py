@@ -18,6 +18,9 @@ CleanupPolicy = Literal["delete", "compact", "compact,delete", "delete,compact"]
 CompressionType = Literal["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]
 TimestampType = Literal["CreateTime", "LogAppendTime"]
 FlushPolicy = Literal["sync", "os"]
+ReplicaSelector = Literal[
+    "none", "rack-aware", "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+]
 ConsumerAssignors = Literal["uniform", "range", "uniform,range", "range,uniform"]
 
 Milliseconds = Annotated[int, Meta(ge=0, le=INT64_MAX)]
@@ -257,6 +260,15 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
             "back. Kafka waits 300 s; a leadership is cheap to move here.",
         ),
     ] = 5
+    log_cleaner_threads: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="How many logs retention and compaction work on at a time. They share one thread here: more "
+            "makes nothing faster, but a large log does not hold up the others.",
+        ),
+    ] = 1
     num_partitions: Annotated[
         int,
         Meta(ge=1, le=INT32_MAX, description="Partitions of a topic created without a number."),
@@ -314,6 +326,13 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
             description="A follower that has not held all records for so long leaves the ISR.",
         ),
     ] = 30_000
+    replica_selector_class: Annotated[
+        ReplicaSelector,
+        Meta(
+            description="`rack-aware`, which Kafka's class name means, too: a Kafka consumer with a `client.rack` is "
+            "sent to an in-sync replica whose `broker.rack` is the same (KIP-392). `none`: it reads from the leader."
+        ),
+    ] = "none"
 
 
 # A topic's key -> the broker's key of the same meaning.

@@ -2,12 +2,20 @@
 
 from collections.abc import Mapping
 
+from kraft.metadata.client_metrics import CLIENT_METRICS_KEYS, check_client_metrics
 from kraft.metadata.config_definitions import SAFETY_KEYS, TOPIC_SYNONYMS
 from kraft.metadata.config_engine import as_text
 from kraft.metadata.draft import ControllerResult, Draft
 from kraft.metadata.effective_config import check
 from kraft.metadata.errors import InvalidConfigError, InvalidRequestError, MetadataError, Refusal
-from kraft.metadata.records import CLUSTER, Config, ConfigResource, ResourceType
+from kraft.metadata.group_config import GROUP_KEYS, check_group
+from kraft.metadata.records import (
+    CLIENT_SETTINGS_LEVEL,
+    CLUSTER,
+    Config,
+    ConfigResource,
+    ResourceType,
+)
 from kraft.metadata.replies import AlteredConfig, ConfigsAltered
 from kraft.metadata.requests import AlterConfigs, ConfigChange
 
@@ -38,11 +46,8 @@ def _alter(draft: Draft, change: ConfigChange) -> None:
     both = sorted(change.set.keys() & set(change.unset))
     if both:
         raise InvalidConfigError(f"{', '.join(both)} cannot be set and unset in one change")
-    values: dict[str, str | None] = {**normalised(resource, change.set)}
-    for key in change.unset:
-        check(resource, key, None)
-        values[key] = None
     old = draft.delta.config(resource)
+    values = _values(draft, change, old)
     changed = {key: value for key, value in values.items() if old.get(key) != value}
     for key, value in changed.items():
         draft.emit(Config(resource_type=resource.type, name=resource.name, key=key, value=value))
@@ -50,9 +55,31 @@ def _alter(draft: Draft, change: ConfigChange) -> None:
         _act(draft, resource)
 
 
+def _values(draft: Draft, change: ConfigChange, old: Mapping[str, str]) -> dict[str, str | None]:
+    """What becomes of which key; None: unset."""
+    resource = change.resource
+    if resource.type in (ResourceType.TOPIC, ResourceType.BROKER):
+        for key in change.unset:
+            check(resource, key, None)
+        return {**normalised(resource, change.set), **dict.fromkeys(change.unset)}
+    draft.require_level(CLIENT_SETTINGS_LEVEL, "settings of groups and of client metrics")
+    after = {key: value for key, value in old.items() if key not in change.unset}
+    after |= change.set
+    if resource.type == ResourceType.GROUP:
+        check_group(resource, after, draft.floors())
+        keys = GROUP_KEYS
+    else:
+        check_client_metrics(resource, after)
+        keys = CLIENT_METRICS_KEYS
+    told = {key: as_text(keys[key].parse(value)) for key, value in change.set.items()}
+    return {**told, **dict.fromkeys(change.unset)}
+
+
 def _check_resource(draft: Draft, resource: ConfigResource) -> None:
     if resource.type == ResourceType.TOPIC:
         draft.known_topic(resource.name)
+    elif resource.type != ResourceType.BROKER:
+        return
     elif resource != CLUSTER and not (resource.name.isascii() and resource.name.isdigit()):
         raise InvalidRequestError(
             f"{resource.name!r} is no broker: give a node id in digits, or an empty name for all brokers"

@@ -11,6 +11,7 @@ from typing import Any
 
 from kraft.metadata import (
     brokers,
+    client_quotas,
     cluster_state,
     configs,
     elections,
@@ -33,6 +34,7 @@ _HANDLERS: Mapping[type, Callable[[Draft, Any], ControllerResult]] = {
     q.DeleteTopics: topics.delete_topics,
     q.CreatePartitions: topics.create_partitions,
     q.AlterConfigs: configs.alter_configs,
+    q.AlterClientQuotas: client_quotas.alter_client_quotas,
     q.AlterPartition: isr_changes.alter_partition,
     q.ElectLeaders: elections.elect_leaders,
     q.RebalanceLeaders: elections.rebalance_leaders,

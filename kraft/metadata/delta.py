@@ -17,7 +17,7 @@ from kraft.metadata.image import (
     PartitionRegistration,
     TopicImage,
 )
-from kraft.metadata.records import ConfigResource, Record
+from kraft.metadata.records import ConfigResource, QuotaEntity, Record
 
 
 class TopicDelta:
@@ -49,7 +49,7 @@ class MetadataDelta:
 
     changed_brokers (None: unregistered), changed_topics by id (created ones included), created_topics (their ids, in
     order), deleted_topics (as they were in `base`; a topic created and deleted in the same batch is not among them),
-    changed_configs (resource -> everything now set on it).
+    changed_configs (resource -> everything now set on it), changed_quotas (entity -> all its rates).
     """
 
     def __init__(self, base: MetadataImage) -> None:
@@ -61,6 +61,7 @@ class MetadataDelta:
         self.created_topics: dict[UUID, None] = {}
         self.deleted_topics: dict[UUID, TopicImage] = {}
         self.changed_configs: dict[ConfigResource, dict[str, str]] = {}
+        self.changed_quotas: dict[QuotaEntity, dict[str, float]] = {}
         self.last_producer_ids = base.last_producer_ids
         self.unclean_elections = base.unclean_elections
         self._names: dict[str, UUID | None] = {}
@@ -140,6 +141,11 @@ class MetadataDelta:
         changed = self.changed_configs.get(resource)
         return self.base.config(resource) if changed is None else changed
 
+    def quotas(self, entity: QuotaEntity) -> Mapping[str, float]:
+        """The rates of one entity."""
+        changed = self.changed_quotas.get(entity)
+        return self.base.quotas.get(entity, {}) if changed is None else changed
+
     def apply(self, offset: int, term: int) -> MetadataImage:
         """The new image, as of the log's (offset, term). The delta must not be used for more records afterwards."""
         by_id, by_name = self._frozen_topics()
@@ -150,6 +156,7 @@ class MetadataDelta:
             topics_by_id=by_id,
             topics_by_name=by_name,
             configs=self._frozen_configs(),
+            quotas=self._frozen_quotas(),
             last_producer_ids=self.last_producer_ids,
             unclean_elections=self.unclean_elections,
             offset=offset,
@@ -173,6 +180,12 @@ class MetadataDelta:
             return self.base.configs
         merged = {**self.base.configs, **self.changed_configs}
         return {resource: values for resource, values in merged.items() if values}
+
+    def _frozen_quotas(self) -> Mapping[QuotaEntity, Mapping[str, float]]:
+        if not self.changed_quotas:
+            return self.base.quotas
+        merged = {**self.base.quotas, **self.changed_quotas}
+        return {entity: rates for entity, rates in merged.items() if rates}
 
     # One method a record
 
@@ -270,6 +283,15 @@ class MetadataDelta:
         else:
             values[record.key] = record.value
 
+    def _client_quota(self, record: r.ClientQuota) -> None:
+        rates = self.changed_quotas.get(record.entity)
+        if rates is None:
+            rates = self.changed_quotas[record.entity] = dict(self.quotas(record.entity))
+        if record.rate is None:
+            rates.pop(record.key, None)
+        else:
+            rates[record.key] = record.rate
+
     def _producer_ids(self, record: r.ProducerIds) -> None:
         last = self.last_producer_ids
         assert last is None or record.next_id >= last.next_id, (last, record)
@@ -290,6 +312,7 @@ class MetadataDelta:
         r.PartitionChange: _partition_change,
         r.Config: _config,
         r.ProducerIds: _producer_ids,
+        r.ClientQuota: _client_quota,
         r.UncleanElections: _unclean_elections,
     }
 

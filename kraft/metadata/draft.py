@@ -15,6 +15,7 @@ from kraft.metadata.errors import (
     BrokerNotRegisteredError,
     StaleBrokerEpochError,
     UnknownTopicError,
+    UnsupportedVersionError,
 )
 from kraft.metadata.image import BrokerRegistration, MetadataImage, PartitionRegistration
 from kraft.metadata.partition_change import NOTHING_WANTED, Facts, Wanted, partition_change
@@ -129,6 +130,14 @@ class Draft:
         for topic_id in self.delta.topic_ids():
             for number, partition in self.delta.partitions_of(topic_id).items():
                 yield topic_id, number, partition
+
+    def require_level(self, level: int, what: str) -> None:
+        """Records of a later level must not get into the log before. Raises UnsupportedVersionError."""
+        if self.delta.metadata_level < level:
+            raise UnsupportedVersionError(
+                f"{what} need the metadata level {level}, the cluster is at {self.delta.metadata_level}: upgrade all "
+                f"nodes, then raise the level"
+            )
 
     def known_broker(self, node_id: int) -> BrokerRegistration:
         """The registration of a node id. Raises BrokerNotRegisteredError."""

@@ -30,13 +30,15 @@ _SAFETY_BROKER_KEYS = frozenset(TOPIC_SYNONYMS[key] for key in SAFETY_KEYS)
 
 
 class ConfigSource(IntEnum):
-    """Where an effective value comes from (numbers of ottla.v1.ConfigSource)."""
+    """Where an effective value comes from (numbers of ottla.v1.ConfigSource, as far as that has them)."""
 
     TOPIC = 1
     BROKER = 2
     CLUSTER = 3
     STATIC = 4
     DEFAULT = 5
+    CLIENT_METRICS = 6
+    GROUP = 7
 
 
 class EffectiveValue(Struct, frozen=True):

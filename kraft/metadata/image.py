@@ -13,6 +13,7 @@ from kraft.metadata.records import (
     CLUSTER,
     NIL_ID,
     NO_LEADER,
+    ClientQuota,
     ClusterId,
     Config,
     ConfigResource,
@@ -20,6 +21,7 @@ from kraft.metadata.records import (
     FeatureLevel,
     PartitionRecord,
     ProducerIds,
+    QuotaEntity,
     Record,
     RegisterBroker,
     ResourceType,
@@ -99,6 +101,7 @@ class MetadataImage(Struct, frozen=True, kw_only=True):
     topics_by_id: Mapping[UUID, TopicImage] = {}
     topics_by_name: Mapping[str, TopicImage] = {}
     configs: Mapping[ConfigResource, Mapping[str, str]] = {}
+    quotas: Mapping[QuotaEntity, Mapping[str, float]] = {}
     last_producer_ids: ProducerIds | None = None
     unclean_elections: int = 0
     offset: int = -1
@@ -157,6 +160,8 @@ def snapshot_records(image: MetadataImage) -> list[Record]:
     for resource, values in image.configs.items():
         for key, value in values.items():
             records.append(_config_record(resource, key, value))
+    for entity, rates in image.quotas.items():
+        records.extend(ClientQuota(entity=entity, key=key, rate=rates[key]) for key in rates)
     if image.last_producer_ids is not None:
         records.append(image.last_producer_ids)
     if image.unclean_elections:

@@ -16,7 +16,9 @@ from msgspec import Struct
 from kraft.metadata.errors import UnreadableMetadataError
 
 MIN_METADATA_LEVEL = 1
-LATEST_METADATA_LEVEL = 1
+LATEST_METADATA_LEVEL = 2
+# From this level on groups and subscriptions to client metrics have settings, and clients quotas.
+CLIENT_SETTINGS_LEVEL = 2
 
 NO_LEADER = -1
 NIL_ID = UUID(int=0)
@@ -30,18 +32,32 @@ class Endpoint(NamedTuple):
 
 
 class ResourceType(IntEnum):
-    """What a configuration value belongs to (numbers of ottla.v1.ResourceType)."""
+    """What a configuration value belongs to (numbers of ottla.v1.ResourceType, as far as that has them)."""
 
     TOPIC = 1
     BROKER = 2
+    CLIENT_METRICS = 3
+    GROUP = 4
 
 
 class ConfigResource(NamedTuple):
-    """A topic by name, a broker by its node id in digits, or with BROKER and an empty name all brokers."""
+    """A topic, a group or a subscription by name, a broker by its node id in digits, or with BROKER and an empty name
+    all brokers.
+    """
 
     type: ResourceType
     name: str
 
+
+class QuotaPart(NamedTuple):
+    """kind: `user` or `client-id`. name: None stands for all that have no quota of their own."""
+
+    kind: str
+    name: str | None
+
+
+QuotaEntity = tuple[QuotaPart, ...]
+"""Whose quota, the parts in the order of their kinds."""
 
 CLUSTER = ConfigResource(ResourceType.BROKER, "")
 
@@ -170,6 +186,14 @@ class ProducerIds(_Record, frozen=True, tag="producer_ids"):
     broker_epoch: int = -1
 
 
+class ClientQuota(_Record, frozen=True, tag="client_quota"):
+    """A quota was set, or unset with None. rate: bytes a second."""
+
+    entity: QuotaEntity
+    key: str
+    rate: float | None = None
+
+
 class UncleanElections(_Record, frozen=True, tag="unclean_elections"):
     """How many unclean elections there have been. Only snapshots hold it: a log holds the elections themselves."""
 
@@ -188,6 +212,7 @@ Record = (
     | PartitionChange
     | Config
     | ProducerIds
+    | ClientQuota
     | UncleanElections
 )
 

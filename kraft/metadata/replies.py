@@ -88,6 +88,18 @@ class ConfigsAltered(_Reply, frozen=True, tag="configs_altered"):
     changes: tuple[AlteredConfig, ...]
 
 
+class AlteredQuota(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entity of ClientQuotasAltered."""
+
+    refusal: Refusal | None = None
+
+
+class ClientQuotasAltered(_Reply, frozen=True, tag="client_quotas_altered"):
+    """To AlterClientQuotas."""
+
+    entries: tuple[AlteredQuota, ...]
+
+
 class AlteredPartition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One proposal of PartitionsAltered: the partition as it is now.
 
@@ -167,6 +179,7 @@ Reply = (
     | TopicsCreated
     | TopicsDeleted
     | ConfigsAltered
+    | ClientQuotasAltered
     | PartitionsAltered
     | LeadersElected
     | ReassignmentsAltered

@@ -16,6 +16,7 @@ from kraft.metadata.records import (
     NIL_ID,
     ConfigResource,
     Endpoint,
+    QuotaEntity,
 )
 
 
@@ -104,6 +105,20 @@ class AlterConfigs(_Request, frozen=True, tag="alter_configs"):
     """Reply: ConfigsAltered, one entry a change in order."""
 
     changes: tuple[ConfigChange, ...]
+    validate_only: bool = False
+
+
+class QuotaAlteration(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """ops: (key, rate in bytes a second), None to unset; all or nothing."""
+
+    entity: QuotaEntity
+    ops: tuple[tuple[str, float | None], ...] = ()
+
+
+class AlterClientQuotas(_Request, frozen=True, tag="alter_client_quotas"):
+    """Reply: ClientQuotasAltered, one entry an alteration in order (KIP-546)."""
+
+    alterations: tuple[QuotaAlteration, ...]
     validate_only: bool = False
 
 
@@ -204,6 +219,7 @@ ControllerRequest = (
     | DeleteTopics
     | CreatePartitions
     | AlterConfigs
+    | AlterClientQuotas
     | AlterPartition
     | ElectLeaders
     | AlterPartitionReassignments

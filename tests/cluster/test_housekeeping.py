@@ -9,6 +9,7 @@ import pytest
 from cluster.housekeeping import Housekeeping
 from cluster.replication.partition import Partition
 from cluster.replication.replica_manager import Clock
+from storage.compactor import NOTHING, CompactionResult
 from storage.log_config import LogConfig
 from storage.record_stream import decode_batches
 from tests.cluster.replication.replicas import flush, lead, replica
@@ -76,6 +77,28 @@ def test_closed_segments_are_settled_so_that_a_start_need_not_read_them() -> Non
     house, _ = keeper(partition)
     simulate(house.tidy())
     assert all(segment.settled for segment in partition.log.segments[:-1])
+
+
+@pytest.mark.parametrize(("threads", "together"), [(1, 1), (2, 2), (9, 3)])
+def test_so_many_logs_are_worked_on_at_a_time(threads: int, together: int) -> None:
+    """`log.cleaner.threads`."""
+    busy = most = 0
+
+    async def compact(**_: int) -> CompactionResult:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        await asyncio.sleep(1)
+        busy -= 1
+        return NOTHING
+
+    partitions = [filled(index, cleanup_policy="compact") for index in range(3)]
+    for each in partitions:
+        each.log.compact = compact  # type: ignore[method-assign]
+    manager: Any = SimpleNamespace(partitions={each.identity: each for each in partitions})
+    clock = Clock(lambda: 0, lambda: NOW_MS)
+    simulate(Housekeeping(manager, clock, at_a_time=lambda: threads).tidy())
+    assert (most, busy) == (together, 0)
 
 
 @pytest.mark.parametrize("steps", range(0, 60, 3))

@@ -34,6 +34,10 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
         [["UNKNOWN_PRODUCER_ID", -1], ["NONE", 0], ["NONE", 1]],
         "as above; the scenario begins at the highest sequence",
     ),
+    "fetch: from a follower": (
+        _changed("fetch: from a follower", (2, ["NONE", ["OFFSET_NOT_AVAILABLE", -1, -1, False]])),
+        "a follower cannot tell a reader that is ahead of it from one that is lost: the leader can",
+    ),
     "fetch: a session": (
         _changed("fetch: a session", (4, ["forget", "NONE", True])),
         "a session without partitions stays until it is closed or pushed out",
@@ -58,6 +62,14 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
     "describe broker configs": (
         ["NONE", "BROKER_ID_NOT_REGISTERED", "BROKER_ID_NOT_REGISTERED", "NONE"],
         "any broker answers for any other, and says when there is none",
+    ),
+    "dynamic broker settings": (
+        _changed(
+            "dynamic broker settings",
+            (1, ["log.cleaner.threads", ["INVALID_CONFIG"], ["NONE"]]),
+            (4, ["num.io.threads", ["INVALID_CONFIG"], ["INVALID_CONFIG"]]),
+        ),
+        "a wrong value is told as such; what would do nothing here is refused",
     ),
     "elect leaders": (
         _changed("elect leaders", (4, ["INVALID_REQUEST", []])),

@@ -16,6 +16,7 @@ from typing import Any
 from tests.compat import (
     admin_scenarios,
     group_scenarios,
+    operator_scenarios,
     produce_scenarios,
     read_scenarios,
 )
@@ -27,6 +28,7 @@ SCENARIOS: Mapping[str, Callable[[Target], Any]] = {
     **read_scenarios.SCENARIOS,
     **group_scenarios.SCENARIOS,
     **admin_scenarios.SCENARIOS,
+    **operator_scenarios.SCENARIOS,
 }
 
 

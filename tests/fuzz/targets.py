@@ -29,6 +29,8 @@ from cluster.listeners.kafka.features import features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.fetch_sessions import FetchSessions
 from cluster.listeners.kafka.produce import KafkaProduce
+from cluster.listeners.kafka.quotas import ClientQuotas
+from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Client, api
 from cluster.replication.partition import Partition
 from kraft.metadata.image import EMPTY_IMAGE
@@ -138,10 +140,15 @@ def _dispatcher() -> Dispatcher:
         key, entry = api(kind, answer)
         apis[key] = entry
     handler = ProduceHandler(_nothing_here, lambda _: None, lambda: 0, lambda: 0)
+    quotas = ClientQuotas(dict, lambda: 0.0)
     fetch = KafkaFetch(
-        FetchHandler(_nothing_here), FetchSessions(random.Random(1)), lambda: EMPTY_IMAGE
+        FetchHandler(_nothing_here),
+        FetchSessions(random.Random(1)),
+        lambda: EMPTY_IMAGE,
+        Racks(1, lambda: EMPTY_IMAGE, {}),
+        quotas,
     )
-    produce_api = KafkaProduce(handler, lambda: EMPTY_IMAGE)
+    produce_api = KafkaProduce(handler, lambda: EMPTY_IMAGE, quotas)
     return Dispatcher(produce_api, fetch, apis, lambda: features(EMPTY_IMAGE))
 
 
@@ -155,7 +162,7 @@ async def _served(
 ) -> Any:
     try:
         async with asyncio.timeout(0):
-            return await dispatcher.serve(client, header, frame)
+            return await dispatcher.serve(client, header, frame, lambda _: None)
     except TimeoutError:
         # It waits, as a Fetch that finds nothing does: nobody waits for it here.
         return ()

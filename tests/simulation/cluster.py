@@ -73,6 +73,9 @@ class MortalDisk:
     def free_bytes(self) -> int:
         return self._alive().free_bytes()
 
+    def total_bytes(self) -> int:
+        return self._alive().total_bytes()
+
     @property
     def dead(self) -> bool:
         """Whether the process is gone."""

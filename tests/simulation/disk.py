@@ -279,6 +279,10 @@ class SimDisk:
         """See Disk.free_bytes."""
         return 2**40 if self.capacity is None else max(0, self.capacity - self.used_bytes())
 
+    def total_bytes(self) -> int:
+        """See Disk.total_bytes."""
+        return 2**40 if self.capacity is None else self.capacity
+
     async def _platter(self, step: str, nodes: Sequence[FileNode]) -> None:
         """One durable step: takes its time, may fail, and never ends in another life."""
         life = self.life

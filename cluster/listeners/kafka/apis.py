@@ -29,10 +29,15 @@ from cluster.listeners.kafka.metadata import KafkaMetadata
 from cluster.listeners.kafka.offsets import KafkaOffsets
 from cluster.listeners.kafka.produce import KafkaProduce
 from cluster.listeners.kafka.producers import KafkaProducers
+from cluster.listeners.kafka.quota_api import KafkaQuotas
+from cluster.listeners.kafka.quotas import ClientQuotas
+from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Api, api
 from cluster.listeners.kafka.topics import KafkaTopics
 from cluster.replication.partition import Partition, TopicIdPartition
 from kraft.metadata.image import MetadataImage
+from storage.disk import Disk
+from wire.messages.alter_client_quotas import AlterClientQuotasRequest
 from wire.messages.alter_configs import AlterConfigsRequest
 from wire.messages.alter_partition_reassignments import AlterPartitionReassignmentsRequest
 from wire.messages.consumer_group_describe import ConsumerGroupDescribeRequest
@@ -42,10 +47,12 @@ from wire.messages.create_topics import CreateTopicsRequest
 from wire.messages.delete_groups import DeleteGroupsRequest
 from wire.messages.delete_records import DeleteRecordsRequest
 from wire.messages.delete_topics import DeleteTopicsRequest
+from wire.messages.describe_client_quotas import DescribeClientQuotasRequest
 from wire.messages.describe_cluster import DescribeClusterRequest
 from wire.messages.describe_configs import DescribeConfigsRequest
 from wire.messages.describe_groups import DescribeGroupsRequest
 from wire.messages.describe_log_dirs import DescribeLogDirsRequest
+from wire.messages.describe_producers import DescribeProducersRequest
 from wire.messages.describe_quorum import DescribeQuorumRequest
 from wire.messages.describe_topic_partitions import DescribeTopicPartitionsRequest
 from wire.messages.elect_leaders import ElectLeadersRequest
@@ -87,13 +94,17 @@ class Services(NamedTuple):
     replicas: Mapping[TopicIdPartition, Partition]
     config: NodeConfig
     advertised: Mapping[str, Endpoint]
-    free_bytes: Callable[[], int]
+    disk: Disk
+    quotas: ClientQuotas
 
 
 def dispatcher(services: Services) -> Dispatcher:
     """Everything a broker answers over the Kafka protocol."""
-    produce = KafkaProduce(services.produce, services.image)
-    fetch = KafkaFetch(services.fetch, FetchSessions(services.rng), services.image)
+    produce = KafkaProduce(services.produce, services.image, services.quotas)
+    racks = Racks(services.config.node_id, services.image, services.config.static)
+    fetch = KafkaFetch(
+        services.fetch, FetchSessions(services.rng), services.image, racks, services.quotas
+    )
     return Dispatcher(produce, fetch, _apis(services), lambda: features(services.image()))
 
 
@@ -103,16 +114,17 @@ def _apis(services: Services) -> Mapping[int, Api]:
     )
     offsets = KafkaOffsets(services.offsets, services.delete_records, services.partition)
     topics = KafkaTopics(services.admin)
-    producers = KafkaProducers(services.producer_ids)
+    producers = KafkaProducers(services.producer_ids, services.partition)
     configs = KafkaConfigs(services.admin, services.config.node_id, lambda: _own_config(services))
     leadership = KafkaLeadership(services.admin)
     info = KafkaClusterInfo(
         services.admin,
         services.quorum,
         services.replicas,
-        services.free_bytes,
+        services.disk,
         services.config.log_dir,
     )
+    quotas = KafkaQuotas(services.admin)
     groups = KafkaGroups(services.groups)
     consumer_describe = KafkaConsumerGroupDescribe(services.groups, services.image)
     group_offsets = KafkaGroupOffsets(services.groups, services.image)
@@ -140,10 +152,13 @@ def _apis(services: Services) -> Mapping[int, Api]:
             api(DeleteTopicsRequest, topics.delete),
             api(CreatePartitionsRequest, topics.create_partitions),
             api(InitProducerIdRequest, producers.init),
+            api(DescribeProducersRequest, producers.describe),
             api(DescribeConfigsRequest, configs.describe),
             api(AlterConfigsRequest, configs.alter),
             api(IncrementalAlterConfigsRequest, configs.alter_incrementally),
             api(ListConfigResourcesRequest, configs.list_resources),
+            api(DescribeClientQuotasRequest, quotas.describe),
+            api(AlterClientQuotasRequest, quotas.alter),
             api(ElectLeadersRequest, leadership.elect),
             api(AlterPartitionReassignmentsRequest, leadership.reassign),
             api(ListPartitionReassignmentsRequest, leadership.list_reassignments),

@@ -1,6 +1,6 @@
 """What the cluster is made of: brokers, quorum, partitions, folders."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from cluster.handlers.admin import AdminHandler
 from cluster.handlers.quorum import QuorumHandler
@@ -9,6 +9,7 @@ from cluster.listeners.kafka.metadata import CLUSTER_OPERATIONS, offline
 from cluster.listeners.kafka.request import Client
 from cluster.replication.partition import Partition, TopicIdPartition
 from kraft.metadata.image import MetadataImage, TopicImage
+from storage.disk import Disk
 from storage.errors import ErrorCode, OttlaError
 from wire.messages.describe_cluster import (
     DescribeClusterBroker,
@@ -50,13 +51,13 @@ class KafkaClusterInfo:
         admin: AdminHandler,
         quorum: QuorumHandler,
         replicas: Mapping[TopicIdPartition, Partition],
-        free_bytes: Callable[[], int],
+        disk: Disk,
         log_dir: str,
     ) -> None:
         self._admin = admin
         self._quorum = quorum
         self._replicas = replicas
-        self._free_bytes = free_bytes
+        self._disk = disk
         self._log_dir = log_dir
 
     async def describe_cluster(
@@ -166,28 +167,24 @@ class KafkaClusterInfo:
         if request.topics is not None:
             named = {each.topic: each.partitions for each in request.topics}
         topics: dict[str, list[DescribeLogDirsPartition]] = {}
-        total = 0
         for identity, partition in self._replicas.items():
-            size = partition.log.size_bytes
-            total += size
             if named is not None and identity.partition not in named.get(partition.topic, ()):
                 continue
             topics.setdefault(partition.topic, []).append(
                 DescribeLogDirsPartition(
                     partition_index=identity.partition,
-                    partition_size=size,
+                    partition_size=partition.log.size_bytes,
                     offset_lag=max(partition.high_watermark - partition.log.log_end_offset, 0),
                 )
             )
-        free = self._free_bytes()
         result = DescribeLogDirsResult(
             log_dir=self._log_dir,
             topics=tuple(
                 DescribeLogDirsTopic(name=name, partitions=tuple(found))
                 for name, found in topics.items()
             ),
-            total_bytes=free + total,
-            usable_bytes=free,
+            total_bytes=self._disk.total_bytes(),
+            usable_bytes=self._disk.free_bytes(),
         )
         return DescribeLogDirsResponse(results=(result,))
 

@@ -1,6 +1,7 @@
 """Configuration as Kafka shows it."""
 
 import types
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from kraft.metadata.config_definitions import BROKER_KEYS, TOPIC_SYNONYMS
@@ -14,6 +15,8 @@ KAFKA_SOURCE = types.MappingProxyType(
         ConfigSource.CLUSTER: 3,
         ConfigSource.STATIC: 4,
         ConfigSource.DEFAULT: 5,
+        ConfigSource.CLIENT_METRICS: 7,
+        ConfigSource.GROUP: 8,
     }
 )
 """Kafka's numbers of DescribeConfigsResponse.ConfigSource."""
@@ -39,7 +42,12 @@ def synonyms(floors: Floors, key: str, *, topic: bool) -> tuple[DescribeConfigsS
     found = []
     if topic and key in floors.topic:
         found.append((key, floors.topic[key], ConfigSource.TOPIC))
-    broker_key = TOPIC_SYNONYMS[key] if topic else key
+    return _told(found) + broker_synonyms(floors, TOPIC_SYNONYMS[key] if topic else key)
+
+
+def broker_synonyms(floors: Floors, broker_key: str) -> tuple[DescribeConfigsSynonym, ...]:
+    """Where a broker key's value could come from, what counts first."""
+    found = []
     for values, source in (
         (floors.broker, ConfigSource.BROKER),
         (floors.cluster, ConfigSource.CLUSTER),
@@ -48,6 +56,10 @@ def synonyms(floors: Floors, key: str, *, topic: bool) -> tuple[DescribeConfigsS
         if broker_key in values:
             found.append((broker_key, values[broker_key], source))
     found.append((broker_key, BROKER_KEYS[broker_key].default_text, ConfigSource.DEFAULT))
+    return _told(found)
+
+
+def _told(found: Iterable[tuple[str, str, ConfigSource]]) -> tuple[DescribeConfigsSynonym, ...]:
     return tuple(
         DescribeConfigsSynonym(name=name, value=value, source=KAFKA_SOURCE[source])
         for name, value, source in found

@@ -10,6 +10,7 @@ from cluster.listeners.kafka.config_entries import (
     config_type,
     synonyms,
 )
+from cluster.listeners.kafka.own_configs import own_entries
 from cluster.listeners.kafka.request import Client
 from cluster.listeners.kafka.topics import refusal_of
 from kraft.metadata.config_definitions import BROKER_KEYS, TOPIC_KEYS
@@ -35,7 +36,14 @@ from wire.messages.list_config_resources import (
     ListConfigResourcesResponse,
 )
 
-TOPIC, BROKER = 2, 4
+TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
+RESOURCE_TYPES = {
+    TOPIC: ResourceType.TOPIC,
+    BROKER: ResourceType.BROKER,
+    CLIENT_METRICS: ResourceType.CLIENT_METRICS,
+    GROUP: ResourceType.GROUP,
+}
+"""By Kafka's numbers. Loggers (8) are known and have nothing to set."""
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 CHANGE_S = 15.0
 # Keys whose value is a list, to which may be added.
@@ -79,6 +87,8 @@ class KafkaConfigs:
     def _entries(
         self, resource: ConfigResource, request: DescribeConfigsRequest
     ) -> list[DescribeConfigsResourceResult]:
+        if resource.type in (ResourceType.CLIENT_METRICS, ResourceType.GROUP):
+            return own_entries(self._admin, resource, request)
         topic = resource.type == ResourceType.TOPIC
         found = self._admin.configs(resource)
         floors = self._admin.config_floors(resource)
@@ -223,16 +233,26 @@ class KafkaConfigs:
         return refused if refused is not None else outcome[0]
 
     async def list_resources(
-        self, _client: Client, request: ListConfigResourcesRequest
+        self, client: Client, request: ListConfigResourcesRequest
     ) -> ListConfigResourcesResponse:
-        """ListConfigResources (KIP-1142): topics and brokers."""
+        """ListConfigResources (KIP-1142); its first version knew subscriptions to client metrics only."""
+        if client.api_version == 0:
+            kinds: Iterable[int] = (CLIENT_METRICS,)
+        else:
+            kinds = request.resource_types or (TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP)
+        unknown = [each for each in kinds if each not in RESOURCE_TYPES and each != BROKER_LOGGER]
+        if unknown:
+            return ListConfigResourcesResponse(error_code=ErrorCode.UNSUPPORTED_VERSION)
         image = self._admin.image()
-        kinds = request.resource_types or (TOPIC, BROKER)
         found: list[ListedResource] = []
-        if TOPIC in kinds:
-            found += _listed(TOPIC, image.topics_by_name)
-        if BROKER in kinds:
-            found += _listed(BROKER, (str(each) for each in sorted(image.brokers)))
+        for kind in dict.fromkeys(kinds):
+            if kind == TOPIC:
+                found += _listed(TOPIC, image.topics_by_name)
+            elif kind == BROKER:
+                found += _listed(BROKER, (str(each) for each in sorted(image.brokers)))
+            elif kind != BROKER_LOGGER:
+                wanted = RESOURCE_TYPES[kind]
+                found += _listed(kind, (each.name for each in image.configs if each.type == wanted))
         return ListConfigResourcesResponse(config_resources=tuple(found))
 
 
@@ -241,8 +261,9 @@ def _listed(kind: int, names: Iterable[str]) -> list[ListedResource]:
 
 
 def _resource(kind: int, name: str) -> ConfigResource:
-    if kind == TOPIC:
-        return ConfigResource(ResourceType.TOPIC, name)
-    if kind == BROKER:
-        return ConfigResource(ResourceType.BROKER, name)
-    raise InvalidRequestError(f"configuration of resource type {kind}; topics are 2, brokers 4")
+    known = RESOURCE_TYPES.get(kind)
+    if known is None:
+        raise InvalidRequestError(
+            f"configuration of resource type {kind}: topics are 2, brokers 4, client metrics 16, groups 32"
+        )
+    return ConfigResource(known, name)

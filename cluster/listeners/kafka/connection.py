@@ -46,13 +46,17 @@ class Slot:
         self.pieces = pieces
         self._connection.answered()
 
+    def mute(self, seconds: float) -> None:
+        """Take no more from this client for so long: it has used more than its quota."""
+        self._connection.mute(seconds)
+
 
 class KafkaConnection(asyncio.BufferedProtocol):
     """Holds no buffer and no queue while it is idle."""
 
     __slots__ = (
-        "_busy", "_door", "_fetch_due_s", "_frames", "_held", "_inbox", "_paced", "_paused", "_pumping", "_slots",
-        "_starved", "_transport", "_write_paused", "active_s", "client_id", "host",
+        "_busy", "_door", "_fetch_due_s", "_frames", "_held", "_inbox", "_muted", "_paced", "_paused", "_pumping",
+        "_slots", "_starved", "_transport", "_write_paused", "active_s", "client_id", "host",
     )  # fmt: skip
 
     def __init__(self, door: "KafkaDoor") -> None:
@@ -63,6 +67,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._slots: deque[Slot] | None = None
         self._busy = self._paused = self._pumping = self._write_paused = False
         self._held = self._starved = self._paced = False
+        self._muted: asyncio.TimerHandle | None = None
         self.active_s = 0.0
         self._fetch_due_s = 0.0
         self.host = ""
@@ -70,8 +75,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
 
     @property
     def working(self) -> bool:
-        """Whether a request waits for its answer."""
-        return bool(self._slots)
+        """Whether a request waits for its answer, or the client has been told to wait."""
+        return bool(self._slots) or self._muted is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
@@ -90,6 +95,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
         """The client is gone; what it asked is answered into the void."""
         self._transport = None
         self._inbox = None
+        if self._muted is not None:
+            self._muted.cancel()
         self._door.left(self)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
@@ -120,6 +127,20 @@ class KafkaConnection(asyncio.BufferedProtocol):
         """There is room for what this connection receives."""
         self._starved = False
         self._throttle()
+
+    def mute(self, seconds: float) -> None:
+        """Answers go out, nothing comes in (KIP-219)."""
+        until_s = self._door.now_s() + seconds
+        if self._muted is not None:
+            if self._muted.when() >= until_s:
+                return
+            self._muted.cancel()
+        self._muted = asyncio.get_running_loop().call_at(until_s, self._unmute)
+        self._throttle()
+
+    def _unmute(self) -> None:
+        self._muted = None
+        self._pump()
 
     def eof_received(self) -> bool:
         """The client says no more: there is nobody to answer."""
@@ -191,10 +212,15 @@ class KafkaConnection(asyncio.BufferedProtocol):
 
     def _may_begin(self) -> bool:
         in_flight = len(self._slots) if self._slots else 0
-        return not self._busy and not self._write_paused and in_flight < MAX_IN_FLIGHT
+        return (
+            not self._busy
+            and not self._write_paused
+            and self._muted is None
+            and in_flight < MAX_IN_FLIGHT
+        )
 
     def _throttle(self) -> None:
-        behind = bool(self._inbox) or self._starved
+        behind = bool(self._inbox) or self._starved or self._muted is not None
         if behind == self._paused or self._transport is None or self._transport.is_closing():
             return
         self._paused = behind
@@ -227,9 +253,9 @@ class KafkaConnection(asyncio.BufferedProtocol):
         pieces: Sequence[Buffer] = ()
         try:
             if header.api_key == ApiKey.FETCH and self._paced:
-                pieces = await self._paced_fetch(client, header, frame)
+                pieces = await self._paced_fetch(client, header, frame, slot)
             else:
-                pieces = await self._door.dispatcher.serve(client, header, frame)
+                pieces = await self._door.dispatcher.serve(client, header, frame, slot.mute)
             if header.api_key == ApiKey.API_VERSIONS:
                 self._paced = is_librdkafka(*self._door.dispatcher.software(header, frame))
         except WireError as error:
@@ -242,12 +268,12 @@ class KafkaConnection(asyncio.BufferedProtocol):
         slot.answer(pieces)
 
     async def _paced_fetch(
-        self, client: Client, header: RequestHeader, frame: memoryview
+        self, client: Client, header: RequestHeader, frame: memoryview, slot: Slot
     ) -> Sequence[Buffer]:
         door = self._door
         wait_s = self._fetch_due_s - door.now_s()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-        pieces = await door.dispatcher.serve(client, header, frame)
+        pieces = await door.dispatcher.serve(client, header, frame, slot.mute)
         self._fetch_due_s = door.pace.next_s(pieces, self._fetch_due_s, door.now_s())
         return pieces

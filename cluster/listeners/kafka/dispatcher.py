@@ -56,14 +56,18 @@ class Dispatcher:
         return decode_request_header(frame, flexible=known and version >= flexible)
 
     async def serve(
-        self, client: Client, header: RequestHeader, frame: memoryview
+        self,
+        client: Client,
+        header: RequestHeader,
+        frame: memoryview,
+        mute: Callable[[float], None],
     ) -> Sequence[Buffer]:
-        """The answer, in pieces. Raises WireError."""
+        """The answer, in pieces. mute: as in KafkaFetch.answer. Raises WireError."""
         if header.api_key == ApiKey.FETCH:
             flexible = header.api_version >= FetchRequest.FLEXIBLE
             request = decode(FetchRequest, header.api_version, flexible, frame[header.body_at :])
             head = response_header(ApiKey.FETCH, header.correlation_id, flexible=flexible)
-            return [head, *await self._fetch.answer(client, request)]
+            return [head, *await self._fetch.answer(client, request, mute)]
         if header.api_key == ApiKey.API_VERSIONS:
             return [self._api_versions(header, frame)]
         return [await serve(self._apis[header.api_key], client, header, frame)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from cluster.errors import NotLeaderError
-from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler
+from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler, Reader
 from cluster.listeners.kafka.addresses import node_endpoints
 from cluster.listeners.kafka.fetch_sessions import (
     FINAL_EPOCH,
@@ -15,7 +15,10 @@ from cluster.listeners.kafka.fetch_sessions import (
     Told,
     Wanted,
 )
+from cluster.listeners.kafka.quotas import ClientQuotas, throttle_ms
+from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Buffer, Client
+from kraft.metadata.client_quotas import CONSUMER_BYTE_RATE
 from kraft.metadata.errors import UnknownTopicIdError
 from kraft.metadata.image import MetadataImage
 from storage.errors import ErrorCode, OttlaError
@@ -26,6 +29,8 @@ MAX_WAIT_S = 60.0
 MAX_RESPONSE_BYTES = 55 << 20
 """Kafka's fetch.max.bytes of a broker."""
 EMPTY = memoryview(b"")
+ANY_REPLICA_FROM = 11
+"""The version whose clients can be sent to a follower, and are served by one (KIP-392)."""
 
 
 class KafkaFetch:
@@ -36,29 +41,42 @@ class KafkaFetch:
         handler: FetchHandler,
         sessions: FetchSessions,
         image: Callable[[], MetadataImage],
+        racks: Racks,
+        quotas: ClientQuotas,
     ) -> None:
+        self._quotas = quotas
+        self._racks = racks
         self._handler = handler
         self._sessions = sessions
         self._image = image
 
-    async def answer(self, client: Client, request: FetchRequest) -> Sequence[Buffer]:
-        """The body of the answer, in pieces."""
+    async def answer(
+        self, client: Client, request: FetchRequest, mute: Callable[[float], None]
+    ) -> Sequence[Buffer]:
+        """The body of the answer, in pieces. mute: called when the connection is to keep still for so many seconds."""
         version = client.api_version
         try:
             session, partitions = self._partitions(request)
         except OttlaError as error:
             return encode_fetched((), version, error_code=error.code)
-        by_id = version >= TOPIC_IDS
-        results = await self._read(partitions, request, by_id)
+        results = await self._read(partitions, request, client)
         session_id = NO_SESSION
         if session is not None:
             session_id = session.session_id
             incremental = request.session_epoch > INITIAL_EPOCH
             results = [each for each in results if _is_news(session, *each) or not incremental]
+        found = sum(len(each.records) for _, each in results)
+        throttle_s = self._quotas.take(client.client_id, CONSUMER_BYTE_RATE, found)
+        if throttle_s:
+            mute(throttle_s)
         leaders = {each.leader_id for _, each in results if each.leader_id >= 0}
         endpoints = node_endpoints(self._image(), leaders, client.listener) if leaders else ()
         return encode_fetched(
-            _by_topic(results), version, session_id=session_id, endpoints=endpoints
+            _by_topic(results),
+            version,
+            session_id=session_id,
+            endpoints=endpoints,
+            throttle_ms=throttle_ms(throttle_s),
         )
 
     def _partitions(
@@ -76,8 +94,12 @@ class KafkaFetch:
         return session, list(session.wanted.items())
 
     async def _read(
-        self, partitions: Sequence[tuple[PartitionKey, Wanted]], request: FetchRequest, by_id: bool
+        self,
+        partitions: Sequence[tuple[PartitionKey, Wanted]],
+        request: FetchRequest,
+        client: Client,
     ) -> list[tuple[PartitionKey, PartitionFetched]]:
+        by_id = client.api_version >= TOPIC_IDS
         known: list[tuple[PartitionKey, FetchFrom]] = []
         results: dict[PartitionKey, PartitionFetched] = {}
         image = self._image()
@@ -99,11 +121,18 @@ class KafkaFetch:
                 )
             )
         wait_s = 0.0 if results else min(max(request.max_wait_ms, 0) / 1000, MAX_WAIT_S)
+        most = min(max(request.max_bytes, 0), MAX_RESPONSE_BYTES)
+        most = self._quotas.most(client.client_id, CONSUMER_BYTE_RATE, most)
         found = await self._handler.fetch(
             [each for _, each in known],
             max_wait_s=wait_s,
-            min_bytes=request.min_bytes,
-            max_bytes=min(max(request.max_bytes, 0), MAX_RESPONSE_BYTES),
+            # More would be waited for in vain.
+            min_bytes=min(request.min_bytes, most),
+            max_bytes=most,
+            reader=Reader(
+                client.api_version >= ANY_REPLICA_FROM,
+                self._racks.near(request.rack_id, client.listener) if request.rack_id else None,
+            ),
         )
         for (key, _), each in zip(known, found, strict=True):
             results[key] = _fetched(each)
@@ -112,7 +141,7 @@ class KafkaFetch:
 
 def _is_news(session: FetchSession, key: PartitionKey, found: PartitionFetched) -> bool:
     now = Told(found.high_watermark, found.log_start_offset, found.error_code)
-    return session.news(key, now, len(found.records))
+    return session.news(key, now, len(found.records)) or found.preferred_read_replica >= 0
 
 
 def _wanted(topics: Iterable[FetchTopic]) -> Iterable[tuple[PartitionKey, Wanted]]:
@@ -139,6 +168,7 @@ def _fetched(found: Fetched) -> PartitionFetched:
         found.high_watermark,
         found.log_start_offset,
         found.batches,
+        preferred_read_replica=found.read_from,
     )
 
 

@@ -14,7 +14,9 @@ from cluster.handlers.produce import (
     when_finished,
 )
 from cluster.listeners.kafka.addresses import node_endpoints
+from cluster.listeners.kafka.quotas import ClientQuotas, throttle_ms
 from cluster.listeners.kafka.request import Client
+from kraft.metadata.client_quotas import PRODUCER_BYTE_RATE
 from kraft.metadata.image import MetadataImage
 from storage.errors import (
     CorruptBatchError,
@@ -52,7 +54,10 @@ _ZSTD_FROM = 7
 class KafkaProduce:
     """`image`: this node's newest metadata, for the addresses of new leaders."""
 
-    def __init__(self, handler: ProduceHandler, image: Callable[[], MetadataImage]) -> None:
+    def __init__(
+        self, handler: ProduceHandler, image: Callable[[], MetadataImage], quotas: ClientQuotas
+    ) -> None:
+        self._quotas = quotas
         self._handler = handler
         self._image = image
 
@@ -68,6 +73,9 @@ class KafkaProduce:
         it is the only way to tell. Raises WireError.
         """
         request = decode_produce(frame[header.body_at :], header.api_version)
+        throttle_s = self._quotas.take(client.client_id, PRODUCER_BYTE_RATE, len(frame))
+        if throttle_s:
+            slot.mute(throttle_s)
         results = self._append(request.partitions, request.acks, header.api_version)
         if request.acks == ACKS_NONE:
             failed = next((each.error for each in results if each.error is not None), None)
@@ -80,7 +88,7 @@ class KafkaProduce:
         def finished() -> None:
             flexible = header.api_version >= FLEXIBLE
             head = response_header(ApiKey.PRODUCE, header.correlation_id, flexible=flexible)
-            slot.answer((head, self._answer(client, results)))
+            slot.answer((head, self._answer(client, results, throttle_s)))
 
         when_finished(results, request.timeout_ms / 1000, finished)
 
@@ -98,11 +106,11 @@ class KafkaProduce:
                 results += self._handler.begin([PartitionBatches(topic, partition, batch)], acks)
         return results
 
-    def _answer(self, client: Client, results: Sequence[Produced]) -> bytearray:
+    def _answer(self, client: Client, results: Sequence[Produced], throttle_s: float) -> bytearray:
         produced = [_produced(each) for each in results]
         leaders = {each.leader_id for each in produced if each.leader_id >= 0}
         endpoints = node_endpoints(self._image(), leaders, client.listener) if leaders else ()
-        return encode_produced(produced, client.api_version, endpoints)
+        return encode_produced(produced, client.api_version, endpoints, throttle_ms(throttle_s))
 
 
 def _single_batch(records: memoryview | None, version: int) -> memoryview:

@@ -16,7 +16,7 @@ from cluster.groups.errors import (
     UnsupportedAssignorError,
 )
 from cluster.groups.reconciliation import NOTHING, MemberState
-from cluster.groups.settings import GroupSettings
+from cluster.groups.settings import ConsumerTimes, GroupSettings
 from tests.cluster.groups.consumer_house import (
     CALLER,
     G,
@@ -230,6 +230,21 @@ def test_a_static_member_that_comes_back_to_less_lets_nothing_go_in_vain() -> No
     assert kept is not None
     assert len(kept) == 2
     assert assigned(house.beat("m2", 2, NOTHING)) == all_of(t=4) - kept
+
+
+def test_a_group_may_have_times_of_its_own() -> None:
+    """`kafka-configs --entity-type groups`: they hold from the next heartbeat on."""
+    house = House(settings=GroupSettings(own_times={G: ConsumerTimes(50_000, 7_000)}))
+    assert house.join("m1").heartbeat_interval_ms == 7_000
+    house.later(SESSION_MS + 1)
+    assert "m1" in house.group.committed.members
+    house.later(50_000 - SESSION_MS)
+    assert "m1" not in house.group.committed.members
+    house.join("m1")
+    house.coordinator.configure(GroupSettings(own_times={"other": ConsumerTimes(50_000, 7_000)}))
+    assert house.join("m1").heartbeat_interval_ms == 5_000
+    house.later(SESSION_MS)
+    assert "m1" not in house.group.committed.members
 
 
 def test_a_static_member_that_stays_away_is_out_after_a_session() -> None:

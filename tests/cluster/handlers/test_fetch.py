@@ -8,11 +8,13 @@ from cluster.errors import (
     FencedLeaderEpochError,
     NotLeaderError,
     OffsetNotAvailableError,
+    UnknownLeaderEpochError,
     UnknownTopicOrPartitionError,
 )
-from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler
+from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler, Reader
 from cluster.handlers.offsets import OffsetsHandler, OffsetSpec
 from cluster.replication.partition import Partition
+from cluster.replication.read_replica import ReplicaBehindError
 from storage.errors import OffsetOutOfRangeError
 from storage.log_config import LogConfig
 from tests.cluster.replication.replicas import append, lead, replica
@@ -152,12 +154,95 @@ def test_no_offset_beyond_the_high_watermark_is_told() -> None:
         assert isinstance(run(offsets.find("t", 0, spec, NOW_MS)).error, NotLeaderError)
 
 
-def test_only_the_leader_serves_consumers() -> None:
+def test_only_the_leader_serves_consumers_that_know_no_followers() -> None:
     """I7: a follower's high watermark may be behind what the consumer has seen."""
     partition = leading(0, 10)
     partition.become_follower(2, 2)
     found, _ = fetch(handler(partition), at(0))
     assert isinstance(found[0].error, NotLeaderError)
+
+
+ANY_REPLICA = Reader(any_replica=True)
+IN_RACK_OF_2 = Reader(any_replica=True, near=lambda node: node == 2)
+
+
+def following(*sizes: int, committed: int) -> Partition:
+    """A follower that holds a batch for each size, and was told that so many records are committed."""
+    partition = replica(1)
+    partition.become_follower(2, 3)
+    for index, size in enumerate(sizes):
+        data = batch(b"x" * size, base_offset=index, leader_epoch=3)
+        partition.append_as_follower(data, NOW_MS)
+    partition.follower_saw(committed)
+    return partition
+
+
+def fetch_nearby(
+    partition: Partition, request: FetchFrom, reader: Reader = ANY_REPLICA, *, wait_s: float = 0.0
+) -> tuple[Fetched, float]:
+    async def run() -> tuple[Fetched, float]:
+        began_s = asyncio.get_running_loop().time()
+        found = await handler(partition).fetch(
+            [request], max_wait_s=wait_s, min_bytes=1, max_bytes=1 << 20, reader=reader
+        )
+        return found[0], asyncio.get_running_loop().time() - began_s
+
+    return simulate(run())
+
+
+def test_a_follower_serves_what_its_leader_has_told_to_be_committed() -> None:
+    """KIP-392: nothing above the high watermark, which may still be lost."""
+    partition = following(10, 10, 10, committed=2)
+    found, _ = fetch_nearby(partition, at(0))
+    assert (found.error, found.next_offset, found.high_watermark) == (None, 2, 2)
+    found, _ = fetch_nearby(partition, at(2))
+    assert (found.error, found.next_offset, len(found.batches)) == (None, 2, 0)
+    partition.follower_saw(99)
+    assert fetch_nearby(partition, at(2))[0].next_offset == 3
+
+
+def test_a_follower_sends_whoever_is_further_back_to_the_leader() -> None:
+    """It cannot tell a reader that is ahead of it from one that is lost, and the lost one would begin anew."""
+    partition = following(10, committed=1)
+    found, took_s = fetch_nearby(partition, at(2), wait_s=5.0)
+    assert isinstance(found.error, ReplicaBehindError)
+    assert took_s == 0
+    assert isinstance(fetch_nearby(partition, at(-1))[0].error, OffsetOutOfRangeError)
+
+
+def test_a_follower_compares_epochs() -> None:
+    partition = following(10, committed=1)
+    assert fetch_nearby(partition, at(0, epoch=3))[0].error is None
+    assert isinstance(fetch_nearby(partition, at(0, epoch=2))[0].error, FencedLeaderEpochError)
+    assert isinstance(fetch_nearby(partition, at(0, epoch=4))[0].error, UnknownLeaderEpochError)
+
+
+def test_a_follower_wakes_its_readers_when_it_hears_of_the_high_watermark() -> None:
+    async def run() -> None:
+        partition = following(10, 10, committed=1)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.2, partition.follower_saw, 2)
+        began_s = loop.time()
+        found = await handler(partition).fetch(
+            [at(1)], max_wait_s=5.0, min_bytes=1, max_bytes=100, reader=ANY_REPLICA
+        )
+        assert found[0].next_offset == 2
+        assert loop.time() - began_s == pytest.approx(0.2)
+
+    simulate(run())
+
+
+def test_a_leader_sends_a_reader_to_its_rack_at_once() -> None:
+    partition = replica(1)
+    state = lead(partition, 1)
+    append(partition, b"a", b"b")
+    state.follower_acked(2, 1, log_end_offset=2, broker_epoch=1, now_ms=0)
+    found, took_s = fetch_nearby(partition, at(1), IN_RACK_OF_2, wait_s=5.0)
+    assert (found.read_from, len(found.batches), found.high_watermark, took_s) == (2, 0, 1, 0)
+    assert fetch_nearby(partition, at(2), IN_RACK_OF_2)[0].read_from == -1
+    assert fetch_nearby(partition, at(0), ANY_REPLICA)[0].read_from == -1
+    found, _ = fetch_nearby(partition, at(0, epoch=0), IN_RACK_OF_2)
+    assert isinstance(found.error, FencedLeaderEpochError)
 
 
 def test_offsets_by_name_and_by_time() -> None:

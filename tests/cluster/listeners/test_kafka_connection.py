@@ -3,7 +3,8 @@
 import asyncio
 import random
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -17,10 +18,14 @@ from cluster.listeners.kafka.features import features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.fetch_sessions import FetchSessions
 from cluster.listeners.kafka.produce import KafkaProduce
+from cluster.listeners.kafka.quotas import ClientQuotas
+from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Client, api
 from cluster.listeners.kafka.server import KafkaDoor, KafkaLimits
 from cluster.replication.partition import Partition
+from kraft.metadata.client_quotas import CLIENT_ID, PRODUCER_BYTE_RATE, entity
 from kraft.metadata.image import EMPTY_IMAGE
+from kraft.metadata.records import QuotaEntity
 from wire.codec import decode, encode
 from wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
@@ -69,16 +74,22 @@ async def with_door(
     use: Callable[[KafkaDoor], Awaitable[None]],
     limits: KafkaLimits | None = None,
     answer: Callable[[Client, HeartbeatRequest], Awaitable[HeartbeatResponse]] | None = None,
+    limits_of_clients: Mapping[QuotaEntity, Mapping[str, float]] | None = None,
 ) -> None:
     async def at_once(_client: Client, _request: HeartbeatRequest) -> HeartbeatResponse:
         return HeartbeatResponse()
 
     handler = ProduceHandler(nothing_here, lambda _: None, lambda: 0, lambda: 0)
+    quotas = ClientQuotas(lambda: limits_of_clients or {}, time.monotonic)
     fetch = KafkaFetch(
-        FetchHandler(nothing_here), FetchSessions(random.Random(1)), lambda: EMPTY_IMAGE
+        FetchHandler(nothing_here),
+        FetchSessions(random.Random(1)),
+        lambda: EMPTY_IMAGE,
+        Racks(1, lambda: EMPTY_IMAGE, {}),
+        quotas,
     )
     dispatcher = Dispatcher(
-        KafkaProduce(handler, lambda: EMPTY_IMAGE),
+        KafkaProduce(handler, lambda: EMPTY_IMAGE, quotas),
         fetch,
         dict([api(HeartbeatRequest, answer or at_once)]),
         lambda: features(EMPTY_IMAGE),
@@ -128,6 +139,49 @@ def test_thousands_of_requests_in_one_portion_are_answered_in_their_order() -> N
         assert first.responses[0].partition_responses[0].error_code == 87
 
     asyncio.run(with_door(use))
+
+
+def test_who_produces_more_than_its_quota_is_answered_and_then_not_heard_for_a_while() -> None:
+    """KIP-219. What is used in ten seconds may be used at once."""
+    rate = 1000.0
+    free = int(10 * rate) // (len(produce(0)) - LENGTH.size)
+
+    async def use(door: KafkaDoor) -> None:
+        async with connected(door) as (reader, writer):
+            began_s = time.monotonic()
+            requests = [produce(number) for number in range(free + 2)]
+            writer.write(b"".join(requests) + heartbeat(99))
+            told_ms = [
+                decode(ProduceResponse, 8, False, memoryview(body)).throttle_time_ms
+                for _, body in await answers(reader, free + 2)
+            ]
+            assert set(told_ms[:free]) == {0}
+            assert min(told_ms[free:]) > 0
+            assert [number for number, _ in await answers(reader, 1)] == [99]
+            assert time.monotonic() - began_s > told_ms[-1] / 1000
+
+    quotas = {entity({CLIENT_ID: "me"}): {PRODUCER_BYTE_RATE: rate}}
+    asyncio.run(with_door(use, limits_of_clients=quotas))
+
+
+def test_a_client_that_waits_holds_up_no_other_and_is_not_taken_for_idle() -> None:
+    async def use(door: KafkaDoor) -> None:
+        async with connected(door) as (reader, writer), connected(door) as (other, speaks):
+            writer.write(produce(1) + heartbeat(2))
+            (_, body), *_ = await answers(reader, 1)
+            response = decode(ProduceResponse, 8, False, memoryview(body))
+            assert response.throttle_time_ms > 60_000
+            speaks.write(heartbeat(3))
+            assert [number for number, _ in await answers(other, 1)] == [3]
+            # Whoever is idle is sent away after 50 ms here; then this client is still there.
+            assert await other.read() == b""
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await reader.readexactly(1)
+            assert not reader.at_eof()
+
+    quotas = {entity({CLIENT_ID: "me"}): {PRODUCER_BYTE_RATE: 1.0}}
+    asyncio.run(with_door(use, KafkaLimits(idle_ms=50), limits_of_clients=quotas))
 
 
 def test_a_slow_request_holds_back_its_connection_and_no_other() -> None:

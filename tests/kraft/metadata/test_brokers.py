@@ -109,8 +109,8 @@ def test_another_clusters_broker_is_refused() -> None:
 
 
 def test_a_broker_that_does_not_know_the_level_is_refused() -> None:
-    with pytest.raises(UnsupportedVersionError, match=r"levels 2 to 3, the cluster is at 1"):
-        Lab(0).ask(request(min_metadata_level=2, max_metadata_level=3), replies.BrokerRegistered)
+    with pytest.raises(UnsupportedVersionError, match=r"levels 3 to 4, the cluster is at 2"):
+        Lab(0).ask(request(min_metadata_level=3, max_metadata_level=4), replies.BrokerRegistered)
 
 
 def test_a_negative_node_id_is_refused() -> None:

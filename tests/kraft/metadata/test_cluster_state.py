@@ -63,11 +63,11 @@ def test_the_level_is_raised_on_purpose_and_never_lowered(monkeypatch: pytest.Mo
     with pytest.raises(FeatureUpdateFailedError, match="cannot be lowered"):
         lab.ask(UpdateMetadataLevel(level=0), replies.MetadataLevelUpdated)
     with pytest.raises(FeatureUpdateFailedError, match="upgrade all nodes first"):
-        lab.ask(UpdateMetadataLevel(level=2), replies.MetadataLevelUpdated)
-    assert lab.ask(UpdateMetadataLevel(level=1), replies.MetadataLevelUpdated).level == 1
-    monkeypatch.setattr(cluster_state, "LATEST_METADATA_LEVEL", 2)
+        lab.ask(UpdateMetadataLevel(level=3), replies.MetadataLevelUpdated)
+    assert lab.ask(UpdateMetadataLevel(level=2), replies.MetadataLevelUpdated).level == 2
+    monkeypatch.setattr(cluster_state, "LATEST_METADATA_LEVEL", 3)
     with pytest.raises(FeatureUpdateFailedError, match=r"brokers \[1, 2\] do not know"):
-        lab.ask(UpdateMetadataLevel(level=2), replies.MetadataLevelUpdated)
+        lab.ask(UpdateMetadataLevel(level=3), replies.MetadataLevelUpdated)
 
 
 def test_producer_ids_are_never_handed_out_twice() -> None:

@@ -25,6 +25,7 @@ KINDS: list[Any] = [
     r.PartitionChange,
     r.Config,
     r.ProducerIds,
+    r.ClientQuota,
     r.UncleanElections,
 ]
 ids = st.integers(0, 2**31 - 1)
@@ -41,6 +42,10 @@ VALUES = {
     r.ResourceType: st.sampled_from(r.ResourceType),
     bool | None: st.none() | st.booleans(),
     int | None: st.none() | st.integers(-1, 2**62),
+    r.QuotaEntity: st.lists(
+        st.builds(r.QuotaPart, st.text(max_size=9), st.none() | st.text(max_size=9)), max_size=2
+    ).map(tuple),
+    float | None: st.none() | st.floats(1, 2**53),
     str | None: st.none() | st.text(max_size=20),
     tuple[int, ...] | None: st.none() | sets,
 }
@@ -79,6 +84,7 @@ def test_the_kinds_on_disk_are_pinned() -> None:
         "partition_change": "PartitionChange",
         "config": "Config",
         "producer_ids": "ProducerIds",
+        "client_quota": "ClientQuota",
         "unclean_elections": "UncleanElections",
     }
 
@@ -112,7 +118,7 @@ def test_a_field_that_an_earlier_release_did_not_write_takes_its_default() -> No
 
 def test_a_record_kind_of_a_later_level_is_an_error_that_names_the_level() -> None:
     data = raw(9, {"kind": "topic", "name": "orders", "topic_id": str(TOPIC)}, {"kind": "acl"})
-    with pytest.raises(UnreadableMetadataError, match=r"record 1 .*level 9.*acl.*levels 1 to 1"):
+    with pytest.raises(UnreadableMetadataError, match=r"record 1 .*level 9.*acl.*levels 1 to 2"):
         r.decode(data)
 
 
