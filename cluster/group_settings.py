@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from cluster.groups.settings import GroupSettings
+from cluster.groups.settings import GroupSettings, MigrationPolicy
 from kraft.metadata.effective_config import broker_config, floors
 from kraft.metadata.image import MetadataImage
 
@@ -47,6 +47,7 @@ class GroupSettingsSource:
             ),
             consumer_max_size=config.group_consumer_max_size,
             consumer_assignors=tuple(config.group_consumer_assignors.split(",")),
+            consumer_migration_policy=MigrationPolicy(config.group_consumer_migration_policy),
         )
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from ottla.client.admin import Admin
-from ottla.client.consumer_protocol import PROTOCOL_TYPE, decode_assignment
+from ottla.client.consumer_protocol import decode_assignment
 from ottla.client.errors import BrokerError, ClientError
 from ottla.client.group_facts import GroupFacts, MemberFacts, PartitionFacts
 from ottla.client.offsets import OffsetSpec
 from ottla.client.records import OffsetAndMetadata, TopicPartition
 from ottla.v1 import admin_pb2, groups_pb2
 from storage.errors import ErrorCode
+from wire.consumer_protocol import PROTOCOL_TYPE
 
 
 async def survey(admin: Admin, group_id: str, now_ms: int) -> GroupFacts:
