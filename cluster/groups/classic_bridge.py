@@ -58,6 +58,9 @@ class ClassicBridge:
         if request.member_id not in state.members and request.group_instance_id not in state.static:
             self._members.check_size(group)
         wanted = _checked_subscription(group, request)
+        if request.member_id not in state.members and wanted.owned_partitions:
+            # It was a member once and does not know that what it reads was given to others.
+            raise _unknown(group, request.member_id)
         member_id = request.member_id or self._new_id(request, caller)
         if not (request.member_id or request.group_instance_id) and caller.knows_member_id_required:
             required = JoinGroupResponse(
@@ -208,10 +211,14 @@ def _member(group: ConsumerGroup, member_id: str, instance_id: str | None) -> Co
             raise FencedInstanceIdError(f"another process has joined as {instance_id}")
     member = state.members.get(member_id)
     if member is None or member.classic is None:
-        raise UnknownMemberIdError(
-            f"group {group.group_id} has no member {member_id!r} with the classic protocol"
-        )
+        raise _unknown(group, member_id)
     return member
+
+
+def _unknown(group: ConsumerGroup, member_id: str) -> UnknownMemberIdError:
+    return UnknownMemberIdError(
+        f"group {group.group_id} has no member {member_id!r} with the classic protocol"
+    )
 
 
 def _check_generation(group: ConsumerGroup, member: ConsumerMember, generation: int) -> None:

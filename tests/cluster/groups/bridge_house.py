@@ -52,10 +52,11 @@ class BridgeHouse(House):
         instance: str | None = None,
         protocols: tuple[str, ...] = ("range",),
         version: int = 3,
+        generation: int = -1,
         caller: Caller = OLD_CLIENT,
     ) -> Ticket:
-        """JoinGroup."""
-        metadata = self.subscription(owned, topics, version)
+        """JoinGroup. generation: since which the member has what it owns, as it says."""
+        metadata = self.subscription(owned, topics, version, generation)
         request = JoinGroupRequest(
             group_id=G,
             session_timeout_ms=SESSION_MS,
@@ -73,12 +74,16 @@ class BridgeHouse(House):
         """JoinGroup that is answered at once."""
         return self.answers.get(self.ask_join(member, **options))
 
-    def subscription(self, owned: Assignment, topics: tuple[str, ...], version: int) -> bytes:
+    def subscription(
+        self, owned: Assignment, topics: tuple[str, ...], version: int, generation: int
+    ) -> bytes:
         """What a member joins with."""
         there = read(
             ConsumerProtocolAssignment, assignment_bytes(owned, self.topics, b"\0\3")
         ).assigned_partitions
-        wanted = ConsumerProtocolSubscription(topics=topics, owned_partitions=there)
+        wanted = ConsumerProtocolSubscription(
+            topics=topics, owned_partitions=there, generation_id=generation
+        )
         return write(wanted, version)
 
     def share(self, partitions: Assignment) -> bytes:
