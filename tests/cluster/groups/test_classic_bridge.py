@@ -290,6 +290,22 @@ def test_a_silent_classic_member_has_its_own_session() -> None:
     assert set(house.group.current.members) == {"new"}
 
 
+def test_who_was_taken_out_and_reads_on_is_not_taken_in_under_its_old_name() -> None:
+    house = house_of(2)
+    mixed(house)
+    assert isinstance(house.classic_join("gone", owned=all_of(t=1)), UnknownMemberIdError)
+    assert house.classic_join("gone").member_id == "gone", "it has let go"
+
+
+def test_a_member_that_is_silent_since_the_upgrade_is_taken_out() -> None:
+    house = house_of(2)
+    _, (old,) = house.settled_classic(all_of(t=2))
+    house.join("new")
+    house.later(SESSION_MS)
+    assert set(house.group.current.members) == {"new"}
+    assert old not in house.group.current.targets
+
+
 def test_what_is_refused() -> None:
     house = house_of(2)
     old, generation = mixed(house)
