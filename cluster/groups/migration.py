@@ -54,7 +54,10 @@ def upgraded(group: ClassicGroup, topics: Topics) -> list[GroupRecord]:
     """A classic group with members as a KIP-848 group. Raises GroupIdNotFoundError for bytes that cannot be read."""
     group_id, epoch = group.group_id, group.generation
     has = _what_they_have(group, topics)
-    records = [changes.epoch(group_id, epoch, 0)]
+    # A group that was rebalancing goes on with that: its members have to get a new target.
+    settled = group.state is State.STABLE and group.subscribed is not None
+    topics_hash = topics.metadata_hash(group.subscribed or ()) if settled else 0
+    records = [changes.epoch(group_id, epoch, topics_hash)]
     for each in group.members.values():
         wanted = read(ConsumerProtocolSubscription, _subscription(group, each))
         member = ConsumerMember(

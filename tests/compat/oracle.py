@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.compat import (
     admin_scenarios,
+    bridge_scenarios,
     group_scenarios,
     produce_scenarios,
     read_scenarios,
@@ -26,6 +27,7 @@ SCENARIOS: Mapping[str, Callable[[Target], Any]] = {
     **produce_scenarios.SCENARIOS,
     **read_scenarios.SCENARIOS,
     **group_scenarios.SCENARIOS,
+    **bridge_scenarios.SCENARIOS,
     **admin_scenarios.SCENARIOS,
 }
 

@@ -1,4 +1,4 @@
-"""G3 while a group changes its protocol: of all who read a partition one at most could commit; all is read in the end."""
+"""G3 while a group changes its protocol: of who read a partition one at most could commit, and all is read."""
 
 from collections import Counter
 
