@@ -36,6 +36,8 @@ from wire.messages.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatResponse,
 )
 
+WAITING_INTERVAL_MS = 500
+"""How often a member asks that waits for partitions of others, so that they are not without a reader for long."""
 RETRY_MS = 1_000
 """When taking out a silent member could not be kept, it is tried again so much later."""
 
@@ -244,9 +246,14 @@ class ConsumerMembers:
         return ConsumerGroupHeartbeatResponse(
             member_id=after.member_id,
             member_epoch=after.epoch,
-            heartbeat_interval_ms=self.settings.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms=self._interval_ms(after),
             assignment=assignment,
         )
+
+    def _interval_ms(self, member: ConsumerMember) -> int:
+        interval_ms = self.settings.consumer_heartbeat_interval_ms
+        waits = member.state is MemberState.UNRELEASED_PARTITIONS
+        return min(interval_ms, WAITING_INTERVAL_MS) if waits else interval_ms
 
     def _leave(
         self,
