@@ -214,6 +214,7 @@ class JoinGroupResponse(_message.Message):
     protocol_name: _builtins.str
     """The assignor that all members know."""
     leader_id: _builtins.str
+    """Empty: nobody leads, the coordinator assigns (a group of type "consumer")."""
     member_id: _builtins.str
     skip_assignment: _builtins.bool
     """The leader need not assign: the members keep what they have (KIP-814)."""
