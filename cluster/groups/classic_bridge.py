@@ -23,7 +23,13 @@ from cluster.groups.errors import (
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
-from cluster.groups.reconciliation import NOTHING, ClassicTerms, ConsumerMember, MemberState
+from cluster.groups.reconciliation import (
+    JOINING,
+    NOTHING,
+    ClassicTerms,
+    ConsumerMember,
+    MemberState,
+)
 from cluster.groups.settings import Caller
 from cluster.groups.step import Step, Ticket
 from cluster.groups.subscriptions import assignment_bytes, known
@@ -58,9 +64,6 @@ class ClassicBridge:
         if request.member_id not in state.members and request.group_instance_id not in state.static:
             self._members.check_size(group)
         wanted = _checked_subscription(group, request)
-        if request.member_id not in state.members and wanted.owned_partitions:
-            # It was a member once and does not know that what it reads was given to others.
-            raise _unknown(group, request.member_id)
         member_id = request.member_id or self._new_id(request, caller)
         if not (request.member_id or request.group_instance_id) and caller.knows_member_id_required:
             required = JoinGroupResponse(
@@ -86,7 +89,11 @@ class ClassicBridge:
         anew = self._members.subscribe(group, before, after)
         self._members.follow_topics(group, clock, anew=anew)
         owned = known(wanted.owned_partitions, self._topics())
-        member = self._members.reconcile(group, group.current.members[member_id], owned)
+        member = group.current.members[member_id]
+        if owned and (member.epoch == JOINING or member.is_held_back) and not member.has:
+            member = self._members.hold_back(group, member)
+        else:
+            member = self._members.reconcile(group, member, owned)
         self._members.heard(group, member, clock)
         # It has to ask for its share in time.
         group.must_move(member, clock.now_ms)

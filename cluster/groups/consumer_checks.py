@@ -150,7 +150,7 @@ def _check_member_epoch(
     if member is None:
         raise UnknownMemberIdError(f"group {group_id} has no member {member_id!r}")
     if member.classic is not None:
-        if epoch != member.epoch:
+        if epoch != member.epoch or member.is_held_back:
             raise IllegalGenerationError(
                 f"member {member_id} of group {group_id} is at generation {member.epoch}, the request at {epoch}"
             )

@@ -164,8 +164,10 @@ class ConsumerMembers:
             group.emit(changes.epoch(group.group_id, state.epoch + 1, now))
 
     def _assign(self, group: ConsumerGroup) -> None:
-        """Make the target for the newest epoch."""
+        """Make the target for the newest epoch, unless it is made."""
         state, topics = group.current, self._topics()
+        if state.epoch == state.assignment_epoch:
+            return
         partitions = topics.partitions(state.subscribed_topics())
         subscriptions = {}
         for member_id, member in state.members.items():
@@ -204,8 +206,7 @@ class ConsumerMembers:
     ) -> ConsumerMember:
         """Bring a member as far as it can be brought, towards a target for the newest epoch."""
         state, member_id = group.current, member.member_id
-        if state.epoch > state.assignment_epoch:
-            self._assign(group)
+        self._assign(group)
         after = reconcile(
             member,
             state.assignment_epoch,
@@ -216,6 +217,22 @@ class ConsumerMembers:
         assert after.epoch > JOINING, (group.group_id, after)
         if after is not member:
             group.emit(changes.current(group.group_id, after))
+        return after
+
+    def hold_back(self, group: ConsumerGroup, member: ConsumerMember) -> ConsumerMember:
+        """A member is taken in that was one once, and reads on what others may have: first it has to let go."""
+        self._assign(group)
+        if member.is_held_back:
+            return member
+        # The epoch before, so that it rises when nothing is left of what it came with.
+        epoch = group.current.epoch - 1
+        after = replace(
+            member,
+            epoch=epoch,
+            previous_epoch=epoch,
+            state=MemberState.UNREVOKED_PARTITIONS,
+        )
+        group.emit(changes.current(group.group_id, after))
         return after
 
     @staticmethod

@@ -79,6 +79,11 @@ class ConsumerMember:
         """Every partition that nobody else may have."""
         return self.assigned | self.revoking if self.revoking else self.assigned
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether it came with partitions that are not its own, and has to let go of them before it gets any."""
+        return self.state is MemberState.UNREVOKED_PARTITIONS and not self.has
+
 
 def reconcile(
     member: ConsumerMember,
