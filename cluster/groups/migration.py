@@ -5,14 +5,18 @@ their target. The other way round the epoch becomes the generation, and the memb
 without a leader's assignment is one that has not done so yet, also for the next coordinator.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cluster.groups import classic_rebalance as rebalance
 from cluster.groups import consumer_changes as changes
 from cluster.groups.classic_group import ClassicGroup, Member, State
 from cluster.groups.classic_rebalance import Clock
 from cluster.groups.consumer_group import ConsumerGroup, ConsumerGroupState
-from cluster.groups.errors import GroupIdNotFoundError, RebalanceInProgressError
+from cluster.groups.errors import (
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
+    RebalanceInProgressError,
+)
 from cluster.groups.reconciliation import (
     NOTHING,
     AssignedPartition,
@@ -29,6 +33,7 @@ from wire.consumer_protocol import (
     PROTOCOL_TYPE,
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
+    Partitions,
     read,
 )
 from wire.errors import WireError
@@ -51,7 +56,10 @@ def check_upgrade(group: ClassicGroup, settings: GroupSettings) -> None:
 
 
 def upgraded(group: ClassicGroup, topics: Topics) -> list[GroupRecord]:
-    """A classic group with members as a KIP-848 group. Raises GroupIdNotFoundError for bytes that cannot be read."""
+    """A classic group with members as a KIP-848 group.
+
+    Raises GroupIdNotFoundError for bytes that cannot be read, CoordinatorNotAvailableError for topics not known yet.
+    """
     group_id, epoch = group.group_id, group.generation
     has = _what_they_have(group, topics)
     # A group that was rebalancing goes on with that: its members have to get a new target.
@@ -92,14 +100,15 @@ def _what_they_have(group: ClassicGroup, topics: Topics) -> Mapping[str, Assignm
     has = dict.fromkeys(group.members, NOTHING)
     try:
         assigned = {
-            each.member_id: known(
-                read(ConsumerProtocolAssignment, each.assignment).assigned_partitions, topics
+            each.member_id: _all_known(
+                group, read(ConsumerProtocolAssignment, each.assignment).assigned_partitions, topics
             )
             for each in group.members.values()
             if each.assignment
         }
         claimed = {
-            each.member_id: known(
+            each.member_id: _all_known(
+                group,
                 read(ConsumerProtocolSubscription, _subscription(group, each)).owned_partitions,
                 topics,
             )
@@ -116,6 +125,18 @@ def _what_they_have(group: ClassicGroup, topics: Topics) -> Mapping[str, Assignm
             has[member_id] |= mine
             taken |= mine
     return has
+
+
+def _all_known(group: ClassicGroup, partitions: Iterable[Partitions], topics: Topics) -> Assignment:
+    """A member may read what this node has not heard of yet; left out, it would be given to others. Of topics that are
+    gone the group's leader will hear.
+    """
+    for each in partitions:
+        if topics.topic_id(each.topic) is None:
+            raise CoordinatorNotAvailableError(
+                f"group {group.group_id} reads {each.topic}, which this node does not know (yet): try again"
+            )
+    return known(partitions, topics)
 
 
 def fail_waiting(group: ClassicGroup) -> Step:

@@ -120,11 +120,11 @@ class BridgeSimulation(Simulation):
         number = self.rng.randrange(len(self.clients))
         client, classic = self.clients[number], self.classics[number]
         dice = self.rng.random()
-        if dice < 0.02:
+        if dice < 0.03:
             self.replace(client, classic)
-        elif dice < 0.03:
+        elif dice < 0.04:
             classic.paused_until_ms = self.now_ms + self.rng.choice((1_000, 12_000))
-        elif dice < 0.04 and not classic.cooperative:
+        elif dice < 0.05 and not classic.cooperative:
             self._late.append((self.now_ms + self.rng.randrange(5_000), classic))
 
     def _restart(self, client: Client) -> None:

@@ -185,7 +185,7 @@ class ClassicClient:
         shares: dict[str, set[AssignedPartition]] = {each: set() for each in wants}
         loads: Counter[str] = Counter()
         for topic_id, count in house.topics.partitions(
-            {name for each in wants.values() for name in each.topics}
+            sorted({name for each in wants.values() for name in each.topics})
         ).items():
             name = house.topics.name(topic_id)
             who = sorted(each for each in wants if name in wants[each].topics)

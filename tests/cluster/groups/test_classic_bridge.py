@@ -168,6 +168,18 @@ def test_what_cannot_be_upgraded() -> None:
         house.join("new")
 
 
+def test_a_group_that_reads_what_the_coordinator_has_not_heard_of_is_upgraded_later() -> None:
+    house = house_of()
+    generation, (old,) = house.settled_classic(T4)
+    house.set_topics(u=1)
+    with pytest.raises(CoordinatorNotAvailableError, match="reads t"):
+        house.join("new")
+    assert house.classic_heartbeat(old, generation) == "NONE"
+    house.set_topics(t=4)
+    house.join("new")
+    assert house.has(old) == T4
+
+
 def mixed(house: BridgeHouse) -> tuple[str, int]:
     """A new member and an eager classic one, settled: the classic one's id and generation."""
     _, (old,) = house.settled_classic(all_of(t=2))
