@@ -204,6 +204,7 @@ class Broker:
         self._coordinators = Coordinators(
             self.replicas.partitions,
             self.partition,
+            lambda: self.image,
             self.replicas.request_flush,
             lambda: GroupClock(clock.now_ms(), clock.now_wall_ms()),
             self._group_settings.current,

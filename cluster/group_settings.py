@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from cluster.groups.settings import ConsumerTimes, GroupSettings
+from cluster.groups.settings import ConsumerTimes, GroupSettings, MigrationPolicy
 from kraft.metadata.effective_config import broker_config, floors
 from kraft.metadata.group_config import HEARTBEAT, SESSION, group_value
 from kraft.metadata.image import MetadataImage
@@ -57,6 +57,7 @@ class GroupSettingsSource:
                 for resource, values in image.configs.items()
                 if resource.type == ResourceType.GROUP
             },
+            consumer_migration_policy=MigrationPolicy(config.group_consumer_migration_policy),
         )
 
 

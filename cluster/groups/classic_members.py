@@ -106,7 +106,7 @@ class ClassicMembers:
             caller.client_id,
             caller.host,
             request.session_timeout_ms,
-            _rebalance_timeout_ms(request),
+            rebalance_timeout_ms(request),
             tuple((each.name, each.metadata) for each in request.protocols),
             session_deadline_ms=clock.now_ms + NEW_MEMBER_JOIN_TIMEOUT_MS,
             joining=ticket,
@@ -351,11 +351,11 @@ class ClassicMembers:
 def _update(member: Member, request: JoinGroupRequest, clock: Clock) -> None:
     member.protocols = tuple((each.name, each.metadata) for each in request.protocols)
     member.session_timeout_ms = request.session_timeout_ms
-    member.rebalance_timeout_ms = _rebalance_timeout_ms(request)
+    member.rebalance_timeout_ms = rebalance_timeout_ms(request)
     member.heard(clock.now_ms)
 
 
-def _rebalance_timeout_ms(request: JoinGroupRequest) -> int:
+def rebalance_timeout_ms(request: JoinGroupRequest) -> int:
     """Version 0 has none: the session timeout stands for it."""
     asked = request.rebalance_timeout_ms
     return asked if asked >= 0 else request.session_timeout_ms

@@ -2,7 +2,7 @@
 
 from cluster.groups import consumer_records as r
 from cluster.groups.consumer_group import ConsumerGroupState, by_topic
-from cluster.groups.reconciliation import Assignment, ConsumerMember
+from cluster.groups.reconciliation import Assignment, ClassicTerms, ConsumerMember
 from cluster.groups.records import GroupRecord
 
 
@@ -35,6 +35,7 @@ def subscription(group_id: str, member: ConsumerMember) -> GroupRecord:
             subscribed_topic_regex=member.regex,
             rebalance_timeout_ms=member.rebalance_timeout_ms,
             server_assignor=member.assignor,
+            classic_member_metadata=_classic(member.classic),
         ),
     )
 
@@ -99,6 +100,17 @@ def no_group(group_id: str, state: ConsumerGroupState) -> list[GroupRecord]:
     records.append(GroupRecord(r.ConsumerGroupTargetAssignmentMetadataKey(group=group_id), None))
     records.append(GroupRecord(r.ConsumerGroupMetadataKey(group=group_id), None))
     return records
+
+
+def _classic(classic: ClassicTerms | None) -> r.ClassicMemberMetadata | None:
+    if classic is None:
+        return None
+    return r.ClassicMemberMetadata(
+        session_timeout_ms=classic.session_timeout_ms,
+        supported_protocols=tuple(
+            r.ClassicProtocol(name=name, metadata=metadata) for name, metadata in classic.protocols
+        ),
+    )
 
 
 def _topics(assignment: Assignment) -> tuple[r.TopicPartitions, ...]:

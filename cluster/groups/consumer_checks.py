@@ -5,6 +5,7 @@ from cluster.groups.consumer_group import ConsumerGroup, ConsumerGroupState
 from cluster.groups.errors import (
     FencedInstanceIdError,
     FencedMemberEpochError,
+    IllegalGenerationError,
     InvalidGroupRequestError,
     StaleMemberEpochError,
     UnknownMemberIdError,
@@ -66,6 +67,11 @@ def checked_member(group: ConsumerGroup, request: ConsumerGroupHeartbeatRequest)
             raise _unknown(group, request.member_id)
     else:
         member = _static(group, instance_id, request)
+    takes_over = instance_id is not None and epoch == JOINING
+    if member.classic is not None and not takes_over:
+        raise UnknownMemberIdError(
+            f"member {member.member_id} of group {group.group_id} has the classic protocol"
+        )
     if epoch > JOINING:
         _check_epoch(member, epoch, owned_partitions(request))
     return member
@@ -81,7 +87,8 @@ def _static(
     member = state.members[current_id]
     if request.member_epoch == JOINING:
         # The same process may join again: its first answer was lost.
-        if current_id != request.member_id and member.epoch != LEAVING_FOR_A_WHILE:
+        may_go = member.epoch == LEAVING_FOR_A_WHILE or member.classic is not None
+        if current_id != request.member_id and not may_go:
             raise UnreleasedInstanceIdError(
                 f"static member {instance_id} of group {group.group_id} is {current_id}, which has not left"
             )
@@ -118,7 +125,9 @@ def owned_partitions(request: ConsumerGroupHeartbeatRequest) -> Assignment | Non
 
 
 def check_commit(group_id: str, state: ConsumerGroupState, member_id: str, epoch: int) -> None:
-    """Whether offsets may be committed so. Raises UnknownMemberIdError, StaleMemberEpochError."""
+    """Whether offsets may be committed so. Raises UnknownMemberIdError, and StaleMemberEpochError or
+    IllegalGenerationError, as the member's protocol has it.
+    """
     if epoch < 0 and not state.members:
         # An administrator, or somebody who uses the group for its offsets only.
         return
@@ -128,7 +137,7 @@ def check_commit(group_id: str, state: ConsumerGroupState, member_id: str, epoch
 def check_fetch(
     group_id: str, state: ConsumerGroupState, member_id: str | None, epoch: int
 ) -> None:
-    """Whether offsets may be read so; who names no member may. Raises UnknownMemberIdError, StaleMemberEpochError."""
+    """Whether offsets may be read so; who names no member may. Raises as `check_commit`."""
     if not member_id and epoch < 0:
         return
     _check_member_epoch(group_id, state, member_id or "", epoch)
@@ -140,6 +149,12 @@ def _check_member_epoch(
     member = state.members.get(member_id)
     if member is None:
         raise UnknownMemberIdError(f"group {group_id} has no member {member_id!r}")
+    if member.classic is not None:
+        if epoch != member.epoch or member.is_held_back:
+            raise IllegalGenerationError(
+                f"member {member_id} of group {group_id} is at generation {member.epoch}, the request at {epoch}"
+            )
+        return
     told_to_let_go = member.state is MemberState.UNREVOKED_PARTITIONS
     if epoch != member.epoch and not (told_to_let_go and epoch == member.previous_epoch):
         raise StaleMemberEpochError(

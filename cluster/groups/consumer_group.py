@@ -16,10 +16,12 @@ from functools import partial
 from uuid import UUID
 
 from cluster.groups import consumer_records as r
+from cluster.groups.classic_group import ClassicGroup
 from cluster.groups.reconciliation import (
     NOTHING,
     AssignedPartition,
     Assignment,
+    ClassicTerms,
     ConsumerMember,
     MemberState,
 )
@@ -168,6 +170,7 @@ class ConsumerGroupState:
                 topics=value.subscribed_topic_names,
                 regex=value.subscribed_topic_regex,
                 assignor=value.server_assignor,
+                classic=_classic(value.classic_member_metadata),
             )
         )
 
@@ -206,9 +209,11 @@ class ConsumerGroupState:
 
 @dataclass(slots=True)
 class ConsumerGroup:
-    """`heard_until_ms`: each member's session; `revoking_until_ms`: until when one that has to let go must have.
+    """`heard_until_ms`: each member's session; `moving_until_ms`: until when one must have done what it was told, which
+    is to let partitions go, and for one with the classic protocol to join, then to sync.
 
-    deadline_ms: nothing is due before; it may be too early, which costs a look.
+    deadline_ms: nothing is due before; it may be too early, which costs a look. becomes: the classic group that was
+    decided upon in this one's place.
     """
 
     group_id: str
@@ -216,9 +221,10 @@ class ConsumerGroup:
     committed: ConsumerGroupState = field(default_factory=ConsumerGroupState)
     pending: list[Step] = field(default_factory=list)
     heard_until_ms: dict[str, int] = field(default_factory=dict)
-    revoking_until_ms: dict[str, int] = field(default_factory=dict)
+    moving_until_ms: dict[str, int] = field(default_factory=dict)
     deadline_ms: int | None = None
     checked_topics: object = None
+    becomes: ClassicGroup | None = None
     _emitted: list[GroupRecord] = field(default_factory=list)
 
     def emit(self, *records: GroupRecord) -> None:
@@ -247,11 +253,17 @@ class ConsumerGroup:
         """Something has to be looked at then."""
         self.deadline_ms = at_ms if self.deadline_ms is None else min(self.deadline_ms, at_ms)
 
+    def must_move(self, member: ConsumerMember, now_ms: int) -> None:
+        """Give a member its rebalance timeout to do what it was told."""
+        until = now_ms + max(member.rebalance_timeout_ms, 0)
+        self.moving_until_ms[member.member_id] = until
+        self.due_at(until)
+
     def _kept(self, step: Step) -> Step:
         self.pending.remove(step)
         _replay_all(self.committed, step.records)
         if not self.pending:
-            for times in (self.heard_until_ms, self.revoking_until_ms):
+            for times in (self.heard_until_ms, self.moving_until_ms):
                 for member_id in [each for each in times if each not in self.current.members]:
                     del times[member_id]
         return Step()
@@ -263,6 +275,15 @@ class ConsumerGroup:
         for each in self.pending:
             _replay_all(self.current, each.records)
         return Step()
+
+
+def _classic(value: r.ClassicMemberMetadata | None) -> ClassicTerms | None:
+    if value is None:
+        return None
+    return ClassicTerms(
+        value.session_timeout_ms,
+        tuple((each.name, each.metadata) for each in value.supported_protocols),
+    )
 
 
 def _state(value: r.ConsumerGroupCurrentMemberAssignmentValue) -> MemberState:

@@ -1,9 +1,10 @@
 """The KIP-848 groups of one coordinator, by name: how they begin, end, and are read from the log. Pure."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from cluster.groups import consumer_changes as changes
+from cluster.groups.classic_bridge import ClassicBridge
 from cluster.groups.classic_rebalance import Clock
 from cluster.groups.consumer_checks import check_request
 from cluster.groups.consumer_group import ConsumerGroup
@@ -13,9 +14,9 @@ from cluster.groups.errors import NonEmptyGroupError, UnknownMemberIdError
 from cluster.groups.reconciliation import JOINING
 from cluster.groups.records import GroupRecord
 from cluster.groups.settings import Caller, GroupSettings
-from cluster.groups.step import Step, Ticket
+from cluster.groups.step import Step, Ticket, when_lost
 from cluster.groups.topics import Topics
-from storage.errors import ErrorCode, OttlaError
+from storage.errors import ErrorCode
 from wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from wire.messages.leave_group import (
     LeaveGroupRequest,
@@ -26,12 +27,13 @@ from wire.messages.leave_group import (
 
 
 class ConsumerGroups:
-    """`topics` is the newest metadata; whoever owns this keeps it up to date."""
+    """`topics` is the newest metadata; whoever owns this keeps it up to date. bridge: for classic members."""
 
     def __init__(self, settings: GroupSettings, rng: random.Random) -> None:
         self.groups: dict[str, ConsumerGroup] = {}
         self.topics = Topics({})
         self._members = ConsumerMembers(settings, rng, lambda: self.topics)
+        self.bridge = ClassicBridge(self._members, rng, lambda: self.topics)
 
     def configure(self, settings: GroupSettings) -> None:
         """What is in force from now on."""
@@ -61,12 +63,12 @@ class ConsumerGroups:
         ticket: Ticket,
         clock: Clock,
         *,
-        instead_of: Iterable[GroupRecord] = (),
+        before: Sequence[GroupRecord] = (),
         not_kept: Callable[[], None] = lambda: None,
     ) -> Step:
         """ConsumerGroupHeartbeat. A group comes into being with its first member.
 
-        instead_of: records to keep before a new group's own; not_kept: called when a new group could not be kept.
+        before: what a new group begins from; not_kept: called when a new group could not be kept.
         """
         check_request(request, caller, self._members.settings)
         group = self.groups.get(request.group_id)
@@ -75,16 +77,19 @@ class ConsumerGroups:
         if request.member_epoch != JOINING:
             raise UnknownMemberIdError(f"there is no group {request.group_id}")
         group = ConsumerGroup(request.group_id)
+        group.emit(*before)
+        for member in group.current.members.values():
+            self._members.heard(group, member, clock)
         step = self._members.heartbeat(group, request, caller, ticket, clock)
-        step.records[:0] = instead_of
         self.groups[request.group_id] = group
-        self._when_lost(step, lambda: self._never_was(group, not_kept))
+        when_lost(step, lambda _: self._never_was(group, not_kept))
         return step
 
-    def _never_was(self, group: ConsumerGroup, not_kept: Callable[[], None]) -> None:
+    def _never_was(self, group: ConsumerGroup, not_kept: Callable[[], None]) -> Step:
         if not group.current.exists and self.groups.get(group.group_id) is group:
             del self.groups[group.group_id]
             not_kept()
+        return Step()
 
     def delete(self, group_id: str) -> Step:
         """The group's end, when it has no members. Raises NonEmptyGroupError."""
@@ -96,24 +101,17 @@ class ConsumerGroups:
         group.emit(*changes.no_group(group_id, group.current))
         step = group.finish(Step())
         del self.groups[group_id]
-        self._when_lost(step, lambda: self._still_is(group))
+        when_lost(step, lambda _: self._still_is(group))
         return step
 
-    def _still_is(self, group: ConsumerGroup) -> None:
+    def _still_is(self, group: ConsumerGroup) -> Step:
         if group.current.exists:
             self.groups.setdefault(group.group_id, group)
+        return Step()
 
-    @staticmethod
-    def _when_lost(step: Step, then: Callable[[], None]) -> None:
-        before = step.lost
-        assert before is not None
-
-        def lost(cause: OttlaError) -> Step:
-            after = before(cause)
-            then()
-            return after
-
-        step.lost = lost
+    def remove_static(self, group: ConsumerGroup, instance_id: str, clock: Clock) -> Step:
+        """A static member goes."""
+        return self._members.remove(group, [group.current.static[instance_id]], clock)
 
     def leave(
         self, group: ConsumerGroup, request: LeaveGroupRequest, ticket: Ticket, clock: Clock

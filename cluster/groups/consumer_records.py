@@ -62,8 +62,35 @@ class ConsumerGroupMemberMetadataKey(_MemberKey):
     )
 
 
+class ClassicProtocol(Message):
+    """One of the assignors that a member with the classic protocol offers."""
+
+    name: str = ""
+    metadata: bytes = b""
+
+    FIELDS: ClassVar[tuple[Field, ...]] = (
+        Field("name", "string", 0, 0),
+        Field("metadata", "bytes", 0, 0),
+    )
+
+
+class ClassicMemberMetadata(Message):
+    """What the classic protocol has beside."""
+
+    session_timeout_ms: int = 0
+    supported_protocols: tuple[ClassicProtocol, ...] = ()
+
+    FIELDS: ClassVar[tuple[Field, ...]] = (
+        Field("session_timeout_ms", "int32", 0, 0),
+        Field("supported_protocols", "struct", 0, 0, array=True, item=ClassicProtocol),
+    )
+
+
 class ConsumerGroupMemberMetadataValue(Message):
-    """What a member wants, and who it is. rebalance_timeout_ms: -1 when it never said."""
+    """What a member wants, and who it is. rebalance_timeout_ms: -1 when it never said.
+
+    classic_member_metadata: of a member with the classic protocol.
+    """
 
     instance_id: str | None = None
     rack_id: str | None = None
@@ -73,6 +100,7 @@ class ConsumerGroupMemberMetadataValue(Message):
     subscribed_topic_regex: str | None = None
     rebalance_timeout_ms: int = -1
     server_assignor: str | None = None
+    classic_member_metadata: ClassicMemberMetadata | None = None
 
     VERSION: ClassVar[int] = 0
     FLEXIBLE: ClassVar[int] = 0
@@ -85,6 +113,15 @@ class ConsumerGroupMemberMetadataValue(Message):
         Field("subscribed_topic_regex", "string", 0, 0, nullable_since=0),
         Field("rebalance_timeout_ms", "int32", 0, 0),
         Field("server_assignor", "string", 0, 0, nullable_since=0),
+        Field(
+            "classic_member_metadata",
+            "struct",
+            0,
+            0,
+            nullable_since=0,
+            tag=0,
+            item=ClassicMemberMetadata,
+        ),
     )
 
 

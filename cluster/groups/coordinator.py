@@ -8,22 +8,25 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from cluster.groups import classic_rebalance as rebalance
 from cluster.groups.classic_group import ClassicGroup, Member, State
 from cluster.groups.classic_members import ClassicMembers
 from cluster.groups.classic_rebalance import Clock
 from cluster.groups.consumer_checks import check_commit, check_fetch
+from cluster.groups.consumer_group import ConsumerGroup
 from cluster.groups.consumer_groups import ConsumerGroups
 from cluster.groups.consumer_records import ConsumerKey
 from cluster.groups.errors import (
     GroupIdNotFoundError,
     IllegalGenerationError,
-    InconsistentGroupProtocolError,
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
     NonEmptyGroupError,
     UnknownMemberIdError,
 )
+from cluster.groups.migration import check_upgrade, fail_waiting, upgraded
 from cluster.groups.offsets import Offsets, Position, TopicPartition, tombstone
+from cluster.groups.reconciliation import JOINING
 from cluster.groups.records import (
     GroupMetadataKey,
     GroupMetadataValue,
@@ -32,7 +35,7 @@ from cluster.groups.records import (
     OffsetCommitValue,
 )
 from cluster.groups.settings import Caller, GroupSettings
-from cluster.groups.step import Step, Ticket
+from cluster.groups.step import Step, Ticket, when_lost
 from cluster.groups.subscriptions import subscribed_topics
 from storage.errors import OttlaError
 from wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
@@ -84,6 +87,10 @@ class Coordinator:
     def loaded(self, clock: Clock) -> None:
         """All that was kept is loaded."""
         self.consumer.loaded(clock)
+        for group in self.groups.values():
+            if group.state is State.STABLE and group.leader_id is None:
+                # It was a KIP-848 group, and its members have not joined again yet.
+                rebalance.prepare(group, self._settings, clock)
 
     def consumer_heartbeat(
         self,
@@ -92,29 +99,47 @@ class Coordinator:
         ticket: Ticket,
         clock: Clock,
     ) -> Step:
-        """ConsumerGroupHeartbeat. A classic group without members becomes one of KIP-848."""
+        """ConsumerGroupHeartbeat. Whoever joins a classic group makes it one of KIP-848, if that is allowed."""
         group_id = request.group_id
         _check_name(group_id)
         classic = self.groups.get(group_id)
         if classic is None:
-            return self.consumer.heartbeat(request, caller, ticket, clock)
-        if classic.state is not State.EMPTY:
-            raise GroupIdNotFoundError(
-                f"the members of group {group_id} have the classic protocol: stop them first"
-            )
+            step = self.consumer.heartbeat(request, caller, ticket, clock)
+            return self._become(group_id, step)
+        before = [GroupRecord(GroupMetadataKey(group=group_id), None)]
+        if classic.members and request.member_epoch == JOINING:
+            check_upgrade(classic, self._settings)
+            before += upgraded(classic, self.consumer.topics)
 
         def not_kept() -> None:
             self.groups.setdefault(group_id, classic)
 
         step = self.consumer.heartbeat(
-            request,
-            caller,
-            ticket,
-            clock,
-            instead_of=(GroupRecord(GroupMetadataKey(group=group_id), None),),
-            not_kept=not_kept,
+            request, caller, ticket, clock, before=before, not_kept=not_kept
         )
+        step.extend(fail_waiting(classic))
         del self.groups[group_id]
+        return step
+
+    def _become(self, group_id: str, step: Step) -> Step:
+        """A KIP-848 group from which only classic members are left becomes a classic one, if that is decided."""
+        group = self.consumer.groups.get(group_id)
+        if group is None or group.becomes is None:
+            return step
+        classic = self.groups[group_id] = group.becomes
+        del self.consumer.groups[group_id]
+
+        def lost(cause: OttlaError) -> Step:
+            group.becomes = None
+            failed = Step()
+            if self.groups.get(group_id) is classic:
+                del self.groups[group_id]
+                self.consumer.groups[group_id] = group
+                for member in classic.members.values():
+                    failed.extend(rebalance.fail_waiting(member, cause))
+            return failed
+
+        when_lost(step, lost)
         return step
 
     def join(self, request: JoinGroupRequest, caller: Caller, ticket: Ticket, clock: Clock) -> Step:
@@ -126,8 +151,9 @@ class Coordinator:
                 f"a session timeout of {request.session_timeout_ms} ms; the broker takes {low} to {high} "
                 f"(group.min.session.timeout.ms, group.max.session.timeout.ms)"
             )
-        if request.group_id in self.consumer.groups:
-            return self._join_instead(request, caller, ticket, clock)
+        consumer = self.consumer.groups.get(request.group_id)
+        if consumer is not None:
+            return self._join_consumers(consumer, request, caller, ticket, clock)
         group = self.groups.get(request.group_id)
         if group is None:
             if request.member_id:
@@ -138,46 +164,72 @@ class Coordinator:
             return step
         return self._members.join(group, request, caller, ticket, clock)
 
-    def _join_instead(
-        self, request: JoinGroupRequest, caller: Caller, ticket: Ticket, clock: Clock
+    def _join_consumers(
+        self,
+        group: ConsumerGroup,
+        request: JoinGroupRequest,
+        caller: Caller,
+        ticket: Ticket,
+        clock: Clock,
     ) -> Step:
-        """A KIP-848 group without members becomes a classic one: first its end is kept."""
-        if self.consumer.groups[request.group_id].current.members:
-            raise InconsistentGroupProtocolError(
-                f"the members of group {request.group_id} have the protocol of KIP-848: set "
-                "group.protocol=consumer, or stop them first"
-            )
-        step = self.consumer.delete(request.group_id)
-        deleted, not_deleted = step.kept, step.lost
-        assert deleted is not None
-        assert not_deleted is not None
+        """A classic member joins a KIP-848 group. One without members becomes a classic one, and so does one whose
+        last member with the new protocol is replaced: first what it was is kept as gone.
+        """
+        if not group.current.members:
+            step = self.consumer.delete(group.group_id)
+        elif self._replaces_the_last(group, request):
+            assert request.group_instance_id is not None
+            removed = self.consumer.remove_static(group, request.group_instance_id, clock)
+            step = self._become(group.group_id, removed)
+        else:
+            return self.consumer.bridge.join(group, request, caller, ticket, clock)
+        kept_before = step.kept
+        assert kept_before is not None
 
         def kept() -> Step:
-            deleted()
+            kept_before()
             try:
                 return self.join(request, caller, ticket, clock)
             except OttlaError as error:
                 return Step().answer(ticket, error)
 
-        def lost(cause: OttlaError) -> Step:
-            return not_deleted(cause).answer(ticket, cause)
-
-        step.kept, step.lost = kept, lost
+        step.kept = kept
+        when_lost(step, lambda cause: Step().answer(ticket, cause))
         return step
+
+    def _replaces_the_last(self, group: ConsumerGroup, request: JoinGroupRequest) -> bool:
+        members = group.current.members
+        old_id = group.current.static.get(request.group_instance_id or "")
+        return (
+            old_id is not None
+            and not request.member_id
+            and members[old_id].classic is None
+            and all(
+                each.classic is not None for each in members.values() if each.member_id != old_id
+            )
+            and self._settings.consumer_migration_policy.downgrades
+        )
 
     def sync(self, request: SyncGroupRequest, ticket: Ticket, clock: Clock) -> Step:
         """SyncGroup."""
+        consumer = self._with_members(request.group_id)
+        if consumer is not None:
+            return self.consumer.bridge.sync(consumer, request, ticket, clock)
         return self._members.sync(self._known(request.group_id), request, ticket, clock)
 
     def heartbeat(self, request: HeartbeatRequest, ticket: Ticket, clock: Clock) -> Step:
         """Heartbeat."""
+        consumer = self._with_members(request.group_id)
+        if consumer is not None:
+            return self.consumer.bridge.heartbeat(consumer, request, ticket, clock)
         return self._members.heartbeat(self._known(request.group_id), request, ticket, clock)
 
     def leave(self, request: LeaveGroupRequest, ticket: Ticket, clock: Clock) -> Step:
         """LeaveGroup. Of a group that is not there each member is refused for itself."""
         consumer = self.consumer.groups.get(request.group_id)
         if consumer is not None:
-            return self.consumer.leave(consumer, request, ticket, clock)
+            step = self.consumer.leave(consumer, request, ticket, clock)
+            return self._become(request.group_id, step)
         if request.members and request.group_id and request.group_id not in self.groups:
             return Step().answer(
                 ticket,
@@ -193,6 +245,10 @@ class Coordinator:
                 ),
             )
         return self._members.leave(self._known(request.group_id), request, ticket, clock)
+
+    def _with_members(self, group_id: str) -> ConsumerGroup | None:
+        found = self.consumer.groups.get(group_id)
+        return found if found is not None and found.current.members else None
 
     def _known(self, group_id: str) -> ClassicGroup:
         _check_name(group_id)
@@ -319,7 +375,7 @@ class Coordinator:
         """What time has brought to a group."""
         consumer = self.consumer.groups.get(group_id)
         if consumer is not None:
-            return self.consumer.expire(consumer, clock)
+            return self._become(group_id, self.consumer.expire(consumer, clock))
         group = self.groups.get(group_id)
         return self._members.expire(group, clock) if group is not None else Step()
 

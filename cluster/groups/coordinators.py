@@ -25,12 +25,16 @@ EXPIRY_CHECK_S = 600.0
 
 
 class Coordinators:
-    """`lookup` finds a partition that this broker may serve, by topic name and index, and raises OttlaError."""
+    """`lookup` finds a partition that this broker may serve, by topic name and index, and raises OttlaError.
+
+    image: this node's newest metadata, which may be ahead of the roles that its replicas have.
+    """
 
     def __init__(
         self,
         partitions: Mapping[TopicIdPartition, Partition],
         lookup: Callable[[str, int], Partition],
+        image: Callable[[], MetadataImage],
         request_flush: Callable[[Partition], None],
         now: Callable[[], Clock],
         settings: Callable[[], GroupSettings],
@@ -38,6 +42,7 @@ class Coordinators:
     ) -> None:
         self._partitions = partitions
         self._lookup = lookup
+        self._image = image
         self._request_flush = request_flush
         self._now = now
         self._settings = settings
@@ -66,11 +71,7 @@ class Coordinators:
     def roles_changed(self, image: MetadataImage) -> None:
         """Replicas have taken the roles that an image gives them."""
         self._topic = image.topics_by_name.get(OFFSETS_TOPIC)
-        if image.topics_by_name is not self._topics.by_name:
-            # Groups look at their topics again with the next heartbeat.
-            self._topics = Topics(image.topics_by_name, image.offset)
-            for shard in self._shards.values():
-                shard.coordinator.consumer.topics = self._topics
+        self._see_topics()
         for shard in self._shards.values():
             shard.coordinator.configure(self._settings())
         led = dict(self._led())
@@ -81,6 +82,14 @@ class Coordinators:
         for identity in led:
             if identity not in self._shards:
                 self._begin(identity)
+
+    def _see_topics(self) -> None:
+        """Groups look at their topics again with the next heartbeat when they have changed."""
+        image = self._image()
+        if image.topics_by_name is not self._topics.by_name:
+            self._topics = Topics(image.topics_by_name, image.offset)
+            for shard in self._shards.values():
+                shard.coordinator.consumer.topics = self._topics
 
     def _led(self) -> list[tuple[TopicIdPartition, int]]:
         if self._topic is None:
@@ -113,6 +122,8 @@ class Coordinators:
         topic = self._topic
         if topic is None:
             raise NotCoordinatorError(f"there is no {OFFSETS_TOPIC} yet: ask for the coordinator")
+        # A member may know of a topic from this node before all of its replicas are made.
+        self._see_topics()
         number = partition_for(group_id, len(topic.partitions))
         try:
             self._lookup(OFFSETS_TOPIC, number).leader()

@@ -41,3 +41,16 @@ class Step:
         """Take in a step that keeps nothing."""
         assert not other.records, "steps with records stand for themselves"
         self.answers += other.answers
+
+
+def when_lost(step: Step, then: "Callable[[OttlaError], Step]") -> None:
+    """Do more when a step's records will not be kept; it answers but keeps nothing."""
+    before = step.lost
+    assert before is not None
+
+    def lost(cause: OttlaError) -> Step:
+        after = before(cause)
+        after.extend(then(cause))
+        return after
+
+    step.lost = lost

@@ -24,11 +24,18 @@ class Topics:
         self.by_name = by_name
         self.offset = offset
         self._matched: dict[str, tuple[str, ...]] = {}
+        self._names: dict[UUID, str] | None = None
 
     def topic_id(self, name: str) -> UUID | None:
         """None: there is no such topic (yet)."""
         found = self.by_name.get(name)
         return None if found is None else found.topic_id
+
+    def name(self, topic_id: UUID) -> str | None:
+        """None: there is no such topic any more."""
+        if self._names is None:
+            self._names = {each.topic_id: name for name, each in self.by_name.items()}
+        return self._names.get(topic_id)
 
     def partitions(self, names: Iterable[str]) -> dict[UUID, int]:
         """How many partitions those of these topics have that exist."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from cluster.groups.classic_group import State
 from cluster.groups.coordinator import Coordinator
 from cluster.groups.reconciliation import NOTHING, Assignment, ConsumerMember
-from cluster.groups.subscriptions import CONSUMER as CONSUMER_PROTOCOL
+from wire.consumer_protocol import PROTOCOL_TYPE
 
 CLASSIC = "classic"
 CONSUMER = "consumer"
@@ -78,7 +78,7 @@ def described(coordinator: Coordinator, group_id: str) -> GroupView:
     consumer = coordinator.consumer.groups.get(group_id)
     if consumer is not None:
         phase = consumer.committed.phase.value
-        return GroupView(group_id, CONSUMER, phase, CONSUMER_PROTOCOL, "")
+        return GroupView(group_id, CONSUMER, phase, PROTOCOL_TYPE, "")
     group = coordinator.groups.get(group_id)
     if group is None:
         return GroupView(group_id, CLASSIC, State.EMPTY.value, "", "")

@@ -223,6 +223,12 @@ class GroupHandler:
             raise GroupIdNotFoundError(f"Group {group_id} is not a classic group.")
         return found
 
+    def describe_any(self, group_id: str) -> GroupView | ConsumerGroupView:
+        """A group of either kind. Raises GroupIdNotFoundError."""
+        coordinator = self._coordinators.shard(group_id).require_loaded()
+        default = self._settings().consumer_assignors[0]
+        return consumer_described(coordinator, group_id, default) or self.describe(group_id)
+
     def describe_consumer(self, group_id: str) -> ConsumerGroupView:
         """A KIP-848 group as it is. Raises GroupIdNotFoundError."""
         coordinator = self._coordinators.shard(group_id).require_loaded()

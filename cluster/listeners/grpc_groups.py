@@ -8,9 +8,10 @@ import grpc.aio
 
 from cluster.groups.offsets import Position, TopicPartition
 from cluster.groups.settings import Caller
-from cluster.groups.views import GroupView
+from cluster.groups.views import CLASSIC, ConsumerGroupView, GroupView
 from cluster.handlers.group_location import GroupLocation
 from cluster.handlers.groups import GroupHandler
+from cluster.listeners.grpc_consumer_groups import described_consumer
 from cluster.listeners.grpc_errors import of_code, to_proto
 from cluster.listeners.grpc_metadata import broker_address
 from kraft.metadata.image import MetadataImage
@@ -272,7 +273,11 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
         response = pb.DescribeGroupsResponse()
         for group_id in request.group_ids:
             try:
-                response.groups.append(_described(self._groups.describe(group_id)))
+                found = self._groups.describe_any(group_id)
+                if isinstance(found, ConsumerGroupView):
+                    response.groups.append(described_consumer(found, self._image()))
+                else:
+                    response.groups.append(_described(found))
             except OttlaError as error:
                 response.groups.add(group_id=group_id, error=to_proto(error))
         return response
@@ -350,6 +355,7 @@ def _described(found: GroupView) -> pb.DescribedGroup:
                 host=each.host,
                 metadata=each.metadata,
                 assignment=each.assignment,
+                type=CLASSIC,
             )
             for each in found.members
         ],

@@ -21,6 +21,7 @@ FlushPolicy = Literal["sync", "os"]
 ReplicaSelector = Literal[
     "none", "rack-aware", "org.apache.kafka.common.replica.RackAwareReplicaSelector"
 ]
+MigrationPolicy = Literal["disabled", "upgrade", "downgrade", "bidirectional"]
 ConsumerAssignors = Literal["uniform", "range", "uniform,range", "range,uniform"]
 
 Milliseconds = Annotated[int, Meta(ge=0, le=INT64_MAX)]
@@ -208,6 +209,13 @@ class BrokerConfig(Struct, frozen=True, kw_only=True, rename=dotted):
         int,
         Meta(ge=1, le=INT32_MAX, description="The most members that a KIP-848 group may have."),
     ] = INT32_MAX
+    group_consumer_migration_policy: Annotated[
+        MigrationPolicy,
+        Meta(
+            description="Which way a group with members may change between the classic protocol and that of KIP-848: "
+            "`upgrade` when the first member with the new one joins, `downgrade` when the last one leaves."
+        ),
+    ] = "bidirectional"
     group_consumer_min_heartbeat_interval_ms: Annotated[
         int,
         Meta(ge=1, le=INT32_MAX, description="The shortest heartbeat interval of KIP-848 groups."),
@@ -375,6 +383,7 @@ CLUSTER_ONLY_KEYS = frozenset(
         "group.consumer.max.heartbeat.interval.ms",
         "group.consumer.max.session.timeout.ms",
         "group.consumer.max.size",
+        "group.consumer.migration.policy",
         "group.consumer.min.heartbeat.interval.ms",
         "group.consumer.min.session.timeout.ms",
         "group.consumer.session.timeout.ms",

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from ottla.client.group_facts import GroupFacts, MemberFacts, PartitionFacts
+from ottla.client.records import TopicPartition
 
 
 def print_group(facts: GroupFacts, why: list[str], part: str, *, verbose: bool) -> None:
@@ -14,24 +15,31 @@ def print_group(facts: GroupFacts, why: list[str], part: str, *, verbose: bool) 
     if part == "members":
         _members(facts, verbose=verbose)
     elif part == "state":
-        _columns(
-            ["GROUP", "COORDINATOR", "ASSIGNOR", "STATE", "#MEMBERS", "LAG"],
-            [
-                (
-                    facts.group_id,
-                    facts.coordinator,
-                    facts.assignor or "-",
-                    facts.state,
-                    len(facts.members),
-                    facts.lag,
-                )
-            ],
-        )
+        _state(facts)
     else:
         _offsets(facts, verbose=verbose)
     for sentence in why:
         typer.echo(f"{facts.group_id}: {sentence}")
     typer.echo("")
+
+
+def _state(facts: GroupFacts) -> None:
+    more = ["EPOCH", "TARGET-EPOCH"] if facts.is_consumer else []
+    _columns(
+        ["GROUP", "TYPE", "COORDINATOR", "ASSIGNOR", "STATE", *more, "#MEMBERS", "LAG"],
+        [
+            (
+                facts.group_id,
+                facts.kind,
+                facts.coordinator,
+                facts.assignor or "-",
+                facts.state,
+                *((facts.epoch, facts.assignment_epoch) if facts.is_consumer else ()),
+                len(facts.members),
+                facts.lag,
+            )
+        ],
+    )
 
 
 def _offsets(facts: GroupFacts, *, verbose: bool) -> None:
@@ -63,9 +71,13 @@ def _offsets(facts: GroupFacts, *, verbose: bool) -> None:
 
 
 def _members(facts: GroupFacts, *, verbose: bool) -> None:
-    more = ["ASSIGNMENT"] if verbose else []
+    epoch = ["PROTOCOL", "EPOCH"] if facts.is_consumer else []
+    more = ["ASSIGNMENT", *(["TARGET"] if facts.is_consumer else [])] if verbose else []
     _columns(
-        ["GROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", "#PARTITIONS", *more],
+        [
+            *("GROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", *epoch),
+            *("#PARTITIONS", *more),
+        ],
         [
             (
                 facts.group_id,
@@ -73,17 +85,25 @@ def _members(facts: GroupFacts, *, verbose: bool) -> None:
                 each.instance_id or "-",
                 each.host,
                 each.client_id,
+                *((each.protocol, each.epoch) if facts.is_consumer else ()),
                 len(each.partitions),
-                *((_assignment(each),) if verbose else ()),
+                *_assignments(each, facts, verbose=verbose),
             )
             for each in facts.members
         ],
     )
 
 
-def _assignment(member: MemberFacts) -> str:
+def _assignments(member: MemberFacts, facts: GroupFacts, *, verbose: bool) -> tuple[str, ...]:
+    if not verbose:
+        return ()
+    has = _assignment(member.partitions)
+    return (has, _assignment(member.target or ())) if facts.is_consumer else (has,)
+
+
+def _assignment(partitions: Sequence[TopicPartition]) -> str:
     topics: dict[str, list[str]] = {}
-    for where in member.partitions:
+    for where in partitions:
         topics.setdefault(where.topic, []).append(str(where.partition))
     return ", ".join(f"{topic}({','.join(found)})" for topic, found in topics.items()) or "-"
 
@@ -115,6 +135,8 @@ def as_json(facts: GroupFacts, why: list[str]) -> dict[str, Any]:
         "state": facts.state,
         "type": facts.kind,
         "assignor": facts.assignor,
+        "epoch": _known(facts.epoch),
+        "assignment_epoch": _known(facts.assignment_epoch),
         "coordinator": facts.coordinator,
         "lag": facts.lag,
         "why": why,
@@ -125,11 +147,19 @@ def as_json(facts: GroupFacts, why: list[str]) -> dict[str, Any]:
                 "client_id": each.client_id,
                 "host": each.host,
                 "partitions": read[each.member_id],
+                "protocol": each.protocol,
+                "epoch": _known(each.epoch),
+                "assignment": _names(each.partitions),
+                "target": None if each.target is None else _names(each.target),
             }
             for each in facts.members
         ],
         "partitions": [_partition(each) for each in facts.partitions],
     }
+
+
+def _names(partitions: Sequence[TopicPartition]) -> list[str]:
+    return [f"{topic}-{partition}" for topic, partition in partitions]
 
 
 def _partition(each: PartitionFacts) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""What the members of a consumer group tell each other, in Kafka's bytes: subscriptions and assignments. Pure.
-
-Both begin with a version; a newer one than ours is read as ours, as Kafka does, because later versions only append.
-"""
+"""What the members of a consumer group tell each other, in words of the SDK; the bytes are those of the wire. Pure."""
 
 import struct
 from collections.abc import Iterable
@@ -10,61 +7,30 @@ from typing import ClassVar, NamedTuple, TypeVar
 from ottla.client.errors import ClientError
 from ottla.client.records import TopicPartition
 from wire.codec import reader_of, writer_of
+from wire.consumer_protocol import (
+    VERSION,
+    ConsumerProtocolAssignment,
+    ConsumerProtocolSubscription,
+    Partitions,
+    read,
+    write,
+)
 from wire.errors import WireError
 from wire.schema import Field, Message
 
-PROTOCOL_TYPE = "consumer"
-VERSION = 3
-_VERSION = struct.Struct(">h")
 _GENERATION = struct.Struct(">i")
 
 M = TypeVar("M", bound=Message)
 
 
-class _Partitions(Message):
-    topic: str = ""
-    partitions: tuple[int, ...] = ()
-
-    FIELDS: ClassVar[tuple[Field, ...]] = (
-        Field("topic", "string", 0, VERSION),
-        Field("partitions", "int32", 0, VERSION, array=True),
-    )
-
-
-class _Subscription(Message):
-    topics: tuple[str, ...] = ()
-    user_data: bytes | None = None
-    owned_partitions: tuple[_Partitions, ...] = ()
-    generation_id: int = -1
-    rack_id: str | None = None
-
-    FIELDS: ClassVar[tuple[Field, ...]] = (
-        Field("topics", "string", 0, VERSION, array=True),
-        Field("user_data", "bytes", 0, VERSION, nullable_since=0),
-        Field("owned_partitions", "struct", 1, VERSION, array=True, item=_Partitions),
-        Field("generation_id", "int32", 2, VERSION),
-        Field("rack_id", "string", 3, VERSION, nullable_since=3),
-    )
-
-
-class _Assignment(Message):
-    assigned_partitions: tuple[_Partitions, ...] = ()
-    user_data: bytes | None = None
-
-    FIELDS: ClassVar[tuple[Field, ...]] = (
-        Field("assigned_partitions", "struct", 0, VERSION, array=True, item=_Partitions),
-        Field("user_data", "bytes", 0, VERSION, nullable_since=0),
-    )
-
-
 class _StickyData(Message):
     """What the sticky assignor keeps beside a subscription: the last assignment, since version 1 its generation."""
 
-    previous_assignment: tuple[_Partitions, ...] = ()
+    previous_assignment: tuple[Partitions, ...] = ()
     generation: int = -1
 
     FIELDS: ClassVar[tuple[Field, ...]] = (
-        Field("previous_assignment", "struct", 0, 1, array=True, item=_Partitions),
+        Field("previous_assignment", "struct", 0, 1, array=True, item=Partitions),
         Field("generation", "int32", 1, 1),
     )
 
@@ -81,19 +47,19 @@ class Subscription(NamedTuple):
 
 def encode_subscription(wanted: Subscription, version: int = VERSION) -> bytes:
     """Kafka's ConsumerProtocolSubscription."""
-    message = _Subscription(
+    message = ConsumerProtocolSubscription(
         topics=tuple(sorted(wanted.topics)),
         user_data=wanted.user_data,
         owned_partitions=_grouped(wanted.owned),
         generation_id=wanted.generation,
         rack_id=wanted.rack,
     )
-    return _written(message, version)
+    return write(message, version)
 
 
 def decode_subscription(data: bytes) -> Subscription:
     """Raises ClientError for bytes that are none."""
-    found = _read(_Subscription, data)
+    found = _read(ConsumerProtocolSubscription, data)
     return Subscription(
         found.topics,
         _flat(found.owned_partitions),
@@ -105,12 +71,12 @@ def decode_subscription(data: bytes) -> Subscription:
 
 def encode_assignment(partitions: Iterable[TopicPartition], version: int = VERSION) -> bytes:
     """Kafka's ConsumerProtocolAssignment."""
-    return _written(_Assignment(assigned_partitions=_grouped(partitions)), version)
+    return write(ConsumerProtocolAssignment(assigned_partitions=_grouped(partitions)), version)
 
 
 def decode_assignment(data: bytes) -> tuple[TopicPartition, ...]:
     """Raises ClientError for bytes that are none. No bytes: nothing is assigned."""
-    return _flat(_read(_Assignment, data).assigned_partitions) if data else ()
+    return _flat(_read(ConsumerProtocolAssignment, data).assigned_partitions) if data else ()
 
 
 def encode_sticky_data(owned: Iterable[TopicPartition], generation: int) -> bytes:
@@ -146,34 +112,21 @@ def decode_generation(data: bytes | None) -> int:
     return int(_GENERATION.unpack_from(data)[0])
 
 
-def _written(message: Message, version: int) -> bytes:
-    out = bytearray(_VERSION.pack(version))
-    writer_of(type(message), version, False)(out, message)
-    return bytes(out)
-
-
 def _read(kind: type[M], data: bytes) -> M:
     try:
-        (version,) = _VERSION.unpack_from(data)
-        if version < 0:
-            raise WireError(f"version {version}")
-        found, _ = reader_of(kind, min(version, VERSION), False)(memoryview(data), _VERSION.size)
-    except (struct.error, IndexError, WireError, UnicodeDecodeError) as error:
-        raise ClientError(
-            f"a member of the group sent {len(data)} bytes that are no {kind.__name__[1:]}: {error}"
-        ) from None
-    assert isinstance(found, kind)
-    return found
+        return read(kind, data)
+    except WireError as error:
+        raise ClientError(f"a member of the group sent what cannot be read: {error}") from None
 
 
-def _grouped(partitions: Iterable[TopicPartition]) -> tuple[_Partitions, ...]:
+def _grouped(partitions: Iterable[TopicPartition]) -> tuple[Partitions, ...]:
     topics: dict[str, list[int]] = {}
     for topic, partition in sorted(partitions):
         topics.setdefault(topic, []).append(partition)
     return tuple(
-        _Partitions(topic=topic, partitions=tuple(found)) for topic, found in topics.items()
+        Partitions(topic=topic, partitions=tuple(found)) for topic, found in topics.items()
     )
 
 
-def _flat(topics: Iterable[_Partitions]) -> tuple[TopicPartition, ...]:
+def _flat(topics: Iterable[Partitions]) -> tuple[TopicPartition, ...]:
     return tuple(TopicPartition(each.topic, index) for each in topics for index in each.partitions)

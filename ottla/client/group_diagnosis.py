@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ottla.client.group_facts import GroupFacts, PartitionFacts
 from ottla.client.records import TopicPartition
 
-REBALANCING = ("PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling")
+REBALANCING = ("PreparingRebalance", "CompletingRebalance")
 NAMES_SHOWN = 3
 OLD_COMMIT_MS = 60_000
 
@@ -15,6 +15,8 @@ def diagnose(now: GroupFacts, earlier: GroupFacts | None = None) -> list[str]:
     rules: list[Callable[[], Iterable[str]]] = [
         lambda: _nobody(now),
         lambda: _rebalancing(now),
+        lambda: _assigning(now),
+        lambda: _reconciling(now),
         lambda: _gone_topics(now),
         lambda: _leaderless(now),
         lambda: _beyond_end(now),
@@ -58,6 +60,32 @@ def _rebalancing(now: GroupFacts) -> Iterable[str]:
             f"The group is rebalancing{since}: it waits for every one of {_members(len(now.members))} to join again; "
             f"one that does not poll holds the others up until its max.poll.interval.ms is over."
         )
+
+
+def _assigning(now: GroupFacts) -> Iterable[str]:
+    if now.state == "Assigning":
+        yield (
+            f"The group is at epoch {now.epoch}, its targets at {now.assignment_epoch}: they are made with the next "
+            f"heartbeat of a member."
+        )
+
+
+def _reconciling(now: GroupFacts) -> Iterable[str]:
+    if now.state != "Reconciling":
+        return
+    holding = [
+        (each, sorted(set(each.partitions) - set(each.target or ()))) for each in now.members
+    ]
+    for member, extra in holding:
+        if extra:
+            yield (
+                f"Member {member.instance_id or member.member_id} at {member.host.lstrip('/')} has to let go "
+                f"{_listed([_name(each) for each in extra])} before others get them."
+            )
+    behind = [each for each in now.members if each.epoch < now.assignment_epoch]
+    if behind and not any(extra for _, extra in holding):
+        names = _listed([each.instance_id or each.member_id for each in behind])
+        yield f"{names} {_has(behind)} not heard of epoch {now.assignment_epoch} yet."
 
 
 def _gone_topics(now: GroupFacts) -> Iterable[str]:

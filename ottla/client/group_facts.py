@@ -6,13 +6,19 @@ from ottla.client.records import TopicPartition
 
 
 class MemberFacts(NamedTuple):
-    """One member. instance_id "": a dynamic one."""
+    """One member. instance_id "": a dynamic one. protocol: "classic" or "consumer".
+
+    epoch, target (what it shall have): of members of KIP-848 groups; -1 and None of others.
+    """
 
     member_id: str
     instance_id: str
     client_id: str
     host: str
     partitions: tuple[TopicPartition, ...]
+    protocol: str = "classic"
+    epoch: int = -1
+    target: tuple[TopicPartition, ...] | None = None
 
 
 class PartitionFacts(NamedTuple):
@@ -41,7 +47,10 @@ class PartitionFacts(NamedTuple):
 
 
 class GroupFacts(NamedTuple):
-    """A group at a time. state: Kafka's word; since_ms, now_ms: milliseconds since the epoch."""
+    """A group at a time. state: Kafka's word; since_ms, now_ms: milliseconds since the epoch.
+
+    epoch, assignment_epoch: of KIP-848 groups; -1 of others.
+    """
 
     group_id: str
     state: str
@@ -52,6 +61,13 @@ class GroupFacts(NamedTuple):
     partitions: tuple[PartitionFacts, ...]
     since_ms: int
     now_ms: int
+    epoch: int = -1
+    assignment_epoch: int = -1
+
+    @property
+    def is_consumer(self) -> bool:
+        """Whether it is a KIP-848 group."""
+        return self.kind == "consumer"
 
     @property
     def lag(self) -> int:

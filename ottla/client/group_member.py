@@ -8,7 +8,6 @@ from typing import NamedTuple
 from ottla.client.assignors import Assignor, GroupMember
 from ottla.client.cluster_view import ClusterView
 from ottla.client.consumer_protocol import (
-    PROTOCOL_TYPE,
     decode_assignment,
     decode_subscription,
     encode_assignment,
@@ -19,6 +18,7 @@ from ottla.client.errors import BrokerError, ClientError, NoBrokerError
 from ottla.client.records import TopicPartition
 from ottla.v1 import groups_pb2 as pb
 from storage.errors import ErrorCode
+from wire.consumer_protocol import PROTOCOL_TYPE
 
 JOIN_SLACK_S = 10.0
 LEAVE_PATIENCE_S = 2.0

@@ -3,13 +3,17 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from ottla.client.admin import Admin
-from ottla.client.consumer_protocol import PROTOCOL_TYPE, decode_assignment
+from ottla.client.consumer_protocol import decode_assignment
 from ottla.client.errors import BrokerError, ClientError
 from ottla.client.group_facts import GroupFacts, MemberFacts, PartitionFacts
 from ottla.client.offsets import OffsetSpec
 from ottla.client.records import OffsetAndMetadata, TopicPartition
 from ottla.v1 import admin_pb2, groups_pb2
 from storage.errors import ErrorCode
+from wire.consumer_protocol import PROTOCOL_TYPE
+
+KIP_848 = "consumer"
+"""The type of groups with the protocol of KIP-848."""
 
 
 async def survey(admin: Admin, group_id: str, now_ms: int) -> GroupFacts:
@@ -29,6 +33,8 @@ async def survey(admin: Admin, group_id: str, now_ms: int) -> GroupFacts:
         await partitions(admin, wanted, committed, readers),
         described.state_since_ms,
         now_ms,
+        described.group_epoch if described.type == KIP_848 else -1,
+        described.assignment_epoch if described.type == KIP_848 else -1,
     )
 
 
@@ -96,6 +102,13 @@ def _member(group: groups_pb2.DescribedGroup, member: groups_pb2.DescribedMember
         except ClientError:
             # Another client's bytes; its partitions cannot be told.
             found = ()
-    return MemberFacts(
+    facts = MemberFacts(
         member.member_id, member.group_instance_id, member.client_id, member.host, found
+    )
+    if group.type != KIP_848:
+        return facts
+    return facts._replace(
+        protocol=member.type,
+        epoch=member.member_epoch,
+        target=decode_assignment(member.target_assignment),
     )

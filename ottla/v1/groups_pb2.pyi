@@ -214,6 +214,7 @@ class JoinGroupResponse(_message.Message):
     protocol_name: _builtins.str
     """The assignor that all members know."""
     leader_id: _builtins.str
+    """Empty: nobody leads, the coordinator assigns (a group of type "consumer")."""
     member_id: _builtins.str
     skip_assignment: _builtins.bool
     """The leader need not assign: the members keep what they have (KIP-814)."""
@@ -813,7 +814,9 @@ class ListedGroup(_message.Message):
     group_id: _builtins.str
     protocol_type: _builtins.str
     state: _builtins.str
-    """Kafka's word: Empty, PreparingRebalance, CompletingRebalance, Stable, Dead."""
+    """Kafka's word: Empty, PreparingRebalance, CompletingRebalance, Stable, Dead; of type "consumer" Empty, Assigning,
+    Reconciling, Stable, Dead.
+    """
     type: _builtins.str
     """"classic" or "consumer"."""
     def __init__(
@@ -886,13 +889,28 @@ class DescribedMember(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     ASSIGNMENT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    MEMBER_EPOCH_FIELD_NUMBER: _builtins.int
+    TARGET_ASSIGNMENT_FIELD_NUMBER: _builtins.int
+    SUBSCRIBED_TOPICS_FIELD_NUMBER: _builtins.int
+    SUBSCRIBED_REGEX_FIELD_NUMBER: _builtins.int
+    RACK_ID_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     group_instance_id: _builtins.str
     client_id: _builtins.str
     host: _builtins.str
     metadata: _builtins.bytes
-    """While the group is stable."""
+    """In a classic group while it is stable."""
     assignment: _builtins.bytes
+    type: _builtins.str
+    """"classic" or "consumer": the protocol that it speaks. Groups of type "consumer" may have both."""
+    member_epoch: _builtins.int
+    """Of members of groups of type "consumer", and what it shall have, written like `assignment`."""
+    target_assignment: _builtins.bytes
+    subscribed_regex: _builtins.str
+    rack_id: _builtins.str
+    @_builtins.property
+    def subscribed_topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -902,14 +920,29 @@ class DescribedMember(_message.Message):
         host: _builtins.str = ...,
         metadata: _builtins.bytes = ...,
         assignment: _builtins.bytes = ...,
+        type: _builtins.str = ...,
+        member_epoch: _builtins.int = ...,
+        target_assignment: _builtins.bytes = ...,
+        subscribed_topics: _abc.Iterable[_builtins.str] | None = ...,
+        subscribed_regex: _builtins.str | None = ...,
+        rack_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_group_instance_id", b"_group_instance_id", "group_instance_id", b"group_instance_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_group_instance_id", b"_group_instance_id", "_rack_id", b"_rack_id", "_subscribed_regex", b"_subscribed_regex", "group_instance_id", b"group_instance_id", "rack_id", b"rack_id", "subscribed_regex", b"subscribed_regex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_group_instance_id", b"_group_instance_id", "assignment", b"assignment", "client_id", b"client_id", "group_instance_id", b"group_instance_id", "host", b"host", "member_id", b"member_id", "metadata", b"metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_group_instance_id", b"_group_instance_id", "_rack_id", b"_rack_id", "_subscribed_regex", b"_subscribed_regex", "assignment", b"assignment", "client_id", b"client_id", "group_instance_id", b"group_instance_id", "host", b"host", "member_epoch", b"member_epoch", "member_id", b"member_id", "metadata", b"metadata", "rack_id", b"rack_id", "subscribed_regex", b"subscribed_regex", "subscribed_topics", b"subscribed_topics", "target_assignment", b"target_assignment", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__group_instance_id: _TypeAlias = _typing.Literal["group_instance_id"]  # noqa: Y015
     _WhichOneofArgType__group_instance_id: _TypeAlias = _typing.Literal["_group_instance_id", b"_group_instance_id"]  # noqa: Y015
+    _WhichOneofReturnType__rack_id: _TypeAlias = _typing.Literal["rack_id"]  # noqa: Y015
+    _WhichOneofArgType__rack_id: _TypeAlias = _typing.Literal["_rack_id", b"_rack_id"]  # noqa: Y015
+    _WhichOneofReturnType__subscribed_regex: _TypeAlias = _typing.Literal["subscribed_regex"]  # noqa: Y015
+    _WhichOneofArgType__subscribed_regex: _TypeAlias = _typing.Literal["_subscribed_regex", b"_subscribed_regex"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__group_instance_id) -> _WhichOneofReturnType__group_instance_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rack_id) -> _WhichOneofReturnType__rack_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subscribed_regex) -> _WhichOneofReturnType__subscribed_regex | None: ...
 
 Global___DescribedMember: _TypeAlias = DescribedMember  # noqa: Y015
 
@@ -925,14 +958,19 @@ class DescribedGroup(_message.Message):
     PROTOCOL_NAME_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     STATE_SINCE_MS_FIELD_NUMBER: _builtins.int
+    GROUP_EPOCH_FIELD_NUMBER: _builtins.int
+    ASSIGNMENT_EPOCH_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     state: _builtins.str
     type: _builtins.str
     protocol_type: _builtins.str
     protocol_name: _builtins.str
-    """The assignor, while the group is stable."""
+    """The assignor; of a classic group while it is stable."""
     state_since_ms: _builtins.int
     """Since when it is in this state, milliseconds since the epoch; -1: not known."""
+    group_epoch: _builtins.int
+    """Of a group of type "consumer": how often what it wants has changed, and for which of these the targets were made."""
+    assignment_epoch: _builtins.int
     @_builtins.property
     def error(self) -> _common_pb2.Error:
         """GROUP_ID_NOT_FOUND when there is none."""
@@ -950,10 +988,12 @@ class DescribedGroup(_message.Message):
         protocol_name: _builtins.str = ...,
         members: _abc.Iterable[Global___DescribedMember] | None = ...,
         state_since_ms: _builtins.int = ...,
+        group_epoch: _builtins.int = ...,
+        assignment_epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "group_id", b"group_id", "members", b"members", "protocol_name", b"protocol_name", "protocol_type", b"protocol_type", "state", b"state", "state_since_ms", b"state_since_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_epoch", b"assignment_epoch", "error", b"error", "group_epoch", b"group_epoch", "group_id", b"group_id", "members", b"members", "protocol_name", b"protocol_name", "protocol_type", b"protocol_type", "state", b"state", "state_since_ms", b"state_since_ms", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,26 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
         ],
         "a group that has neither members nor positions any more is gone at once, not at the next clean-up",
     ),
+    "bridge: a new member among classic ones": (
+        _changed("bridge: a new member among classic ones", (9, ["ILLEGAL_GENERATION"])),
+        "nobody commits with the generation that it had before its last join (KIP-1251 is not there yet)",
+    ),
+    "bridge: refusals": (
+        _changed("bridge: refusals", (12, ["ILLEGAL_GENERATION"]), (13, "UNKNOWN_MEMBER_ID")),
+        "as above; and an id belongs to one protocol: who changes it joins as somebody else",
+    ),
+    "bridge: ids that are not known": (
+        _changed("bridge: ids that are not known", (2, "UNKNOWN_MEMBER_ID")),
+        "as above",
+    ),
+    "bridge: back to classic": (
+        _changed("bridge: back to classic", (10, "UNKNOWN_MEMBER_ID")),
+        "a member that was taken out is told so and joins again, which upgrades the group",
+    ),
+    "bridge: a static member changes its protocol": (
+        _changed("bridge: a static member changes its protocol", (7, "UNKNOWN_MEMBER_ID")),
+        "as above",
+    ),
     "create: the defaults": ([["NONE", 1, 3]], "the default replication factor is 3"),
     "alter configs": (
         _changed("alter configs", (9, ["INVALID_REQUEST"]), (12, [UNKNOWN]), (13, ["NONE"])),

@@ -35,6 +35,7 @@ class Group:
     def join(self, member: str = "", *, version: int = 7, **options: Any) -> Any:
         instance = options.pop("instance", None)
         protocols = options.pop("protocols", ("range",))
+        metadata = options.pop("metadata", SUBSCRIPTION)
         request = JoinGroupRequest(
             group_id=self.name,
             session_timeout_ms=options.pop("session_ms", 10_000),
@@ -43,7 +44,7 @@ class Group:
             group_instance_id=instance,
             protocol_type=options.pop("protocol_type", "consumer"),
             protocols=tuple(
-                JoinGroupRequestProtocol(name=each, metadata=SUBSCRIPTION) for each in protocols
+                JoinGroupRequestProtocol(name=each, metadata=metadata) for each in protocols
             ),
         )
         return self.target.call(request, version, self.node)

@@ -217,7 +217,6 @@ def fetches(target: Target) -> Any:
         group.fetch(target.name(), 0),
         Group(target).fetch(topic, 0),
         Group(target).fetch(topic, everything=True),
-        Group(target, "").fetch(topic, 0),
     ]
 
 
@@ -267,7 +266,7 @@ def deletions(target: Target) -> Any:
     member, _ = group.settled()
     answers = [group.delete()]
     group.leave(member)
-    answers += [group.delete(), group.delete(), Group(target, "").delete()]
+    answers += [group.delete(), group.delete()]
     loner = Group(target)
     loner.commit(topic)
     return [*answers, loner.delete(), loner.fetch(topic, 0)]

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.compat import (
     admin_scenarios,
+    bridge_scenarios,
     group_scenarios,
     operator_scenarios,
     produce_scenarios,
@@ -27,6 +28,7 @@ SCENARIOS: Mapping[str, Callable[[Target], Any]] = {
     **produce_scenarios.SCENARIOS,
     **read_scenarios.SCENARIOS,
     **group_scenarios.SCENARIOS,
+    **bridge_scenarios.SCENARIOS,
     **admin_scenarios.SCENARIOS,
     **operator_scenarios.SCENARIOS,
 }

@@ -1,89 +1,26 @@
 """librdkafka with `group.protocol=consumer` (KIP-848) against three nodes, one of which dies."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from ottla.local.cluster import LocalCluster
 from tests.integration.conftest import running
+from tests.integration.polled_members import FAST, LIMIT_S, PARTITIONS, Members, produce
 
 pytestmark = pytest.mark.integration
 
-LIMIT_S = 40.0
-PARTITIONS = 6
 RECORDS = 300
-FAST = {
-    "group.consumer.min.heartbeat.interval.ms": "300",
-    "group.consumer.heartbeat.interval.ms": "300",
-    "group.consumer.min.session.timeout.ms": "1000",
-    "group.consumer.session.timeout.ms": "6000",
-}
 
 
 @pytest.fixture
 def fast_cluster(tmp_path: Path) -> Iterator[LocalCluster]:
     """Three nodes whose groups beat fast."""
     yield from running(tmp_path / "cluster", FAST)
-
-
-class Members:
-    """Consumers of one group, polled in turn. read: what they were given, once each."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self.alive: list[Consumer] = []
-        self.read: set[bytes] = set()
-
-    def join(self, *topics: str) -> Consumer:
-        member = Consumer(
-            {
-                "bootstrap.servers": self._bootstrap,
-                "group.id": "g",
-                "group.protocol": "consumer",
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                "log_level": 0,
-            }
-        )
-        member.subscribe(list(topics))
-        self.alive.append(member)
-        return member
-
-    def poll_until(self, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + LIMIT_S
-        while not done():
-            assert time.monotonic() < end, (
-                f"after {LIMIT_S} s: {self.shares()}, {len(self.read)} read"
-            )
-            for member in self.alive:
-                message = member.poll(0.02)
-                if message is not None and message.error() is None:
-                    value = message.value()
-                    assert value is not None
-                    self.read.add(value)
-
-    def shares(self) -> list[int]:
-        return sorted(len(member.assignment()) for member in self.alive)
-
-    def leave(self, member: Consumer) -> None:
-        self.alive.remove(member)
-        member.close()
-
-    def close(self) -> None:
-        for member in self.alive:
-            member.close()
-
-
-def produce(bootstrap: str, values: Sequence[bytes]) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
-    for index, value in enumerate(values):
-        producer.produce("t", value, partition=index % PARTITIONS)
-    assert producer.flush(LIMIT_S) == 0
 
 
 def test_a_group_goes_on_when_its_coordinator_is_killed(fast_cluster: LocalCluster) -> None:

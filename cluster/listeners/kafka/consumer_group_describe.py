@@ -19,8 +19,8 @@ from wire.messages.consumer_group_describe import (
     TopicPartitions,
 )
 
-CONSUMER_MEMBER = 1
-"""A member with the protocol of KIP-848; 0 would be one with the classic protocol."""
+CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1
+"""A member with the classic protocol, and one with that of KIP-848."""
 
 
 class KafkaConsumerGroupDescribe:
@@ -70,7 +70,7 @@ class KafkaConsumerGroupDescribe:
             subscribed_topic_regex=member.regex,
             assignment=self._assignment(member.assigned),
             target_assignment=self._assignment(view.target),
-            member_type=CONSUMER_MEMBER,
+            member_type=CONSUMER_MEMBER if member.classic is None else CLASSIC_MEMBER,
         )
 
     def _assignment(self, partitions: Partitions) -> Assignment:

@@ -176,7 +176,7 @@ class House:
     def later(self, ms: int) -> None:
         """Time goes by, and what was due is done."""
         self.clock = Clock(self.clock.now_ms + ms, self.clock.wall_ms + ms)
-        for group_id in tuple(self.coordinator.consumer.groups):
+        for group_id in self.coordinator.group_ids():
             self.perform(self.coordinator.expire(group_id, self.clock))
 
     def settle(self, *members: str) -> None:

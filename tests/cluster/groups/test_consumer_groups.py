@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.groups.consumer_members import WAITING_INTERVAL_MS
 from cluster.groups.errors import (
     FencedInstanceIdError,
     FencedMemberEpochError,
@@ -419,3 +420,15 @@ def test_what_was_read_before_letting_go_may_be_committed_with_either_epoch() ->
     house.beat("m1", 2, kept)
     with pytest.raises(StaleMemberEpochError):
         house.coordinator.check_fetch(G, "m1", 1)
+
+
+def test_a_member_that_waits_for_partitions_asks_more_often() -> None:
+    house = House({"t": 2})
+    interval_ms = house.settings.consumer_heartbeat_interval_ms
+    assert house.join("m1").heartbeat_interval_ms == interval_ms
+    waits = house.join("m2")
+    assert waits.heartbeat_interval_ms == WAITING_INTERVAL_MS < interval_ms
+    told = house.beat("m1", 1, all_of(t=2))
+    assert told.heartbeat_interval_ms == interval_ms
+    house.beat("m1", told.member_epoch, assigned(told))
+    assert house.beat("m2", waits.member_epoch, NOTHING).heartbeat_interval_ms == interval_ms

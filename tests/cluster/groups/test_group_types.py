@@ -1,16 +1,17 @@
 """One name, two protocols: how a group changes its protocol, and what administrators see and do of either."""
 
+from dataclasses import replace
+
 import pytest
 
 from cluster.groups.errors import (
     CoordinatorNotAvailableError,
     GroupIdNotFoundError,
-    InconsistentGroupProtocolError,
     NonEmptyGroupError,
     UnknownMemberIdError,
 )
 from cluster.groups.offsets import Position, TopicPartition
-from cluster.groups.settings import Caller, GroupSettings
+from cluster.groups.settings import Caller, GroupSettings, MigrationPolicy
 from cluster.groups.step import Ticket
 from cluster.groups.views import consumer_described, described, listed
 from storage.errors import ErrorCode, OttlaError
@@ -86,12 +87,13 @@ def test_a_classic_group_without_members_becomes_a_new_one_and_keeps_its_offsets
     assert house.coordinator.offsets.of(G)[WHERE].offset == 7
 
 
-def test_a_classic_group_with_members_stays_one() -> None:
-    house = House(settings=NO_DELAY)
-    classic_join(house)
-    with pytest.raises(GroupIdNotFoundError):
-        house.join("m1")
-    assert house.coordinator.consumer.groups == {}
+def test_a_classic_group_with_members_stays_one_when_the_policy_says_so() -> None:
+    for policy in (MigrationPolicy.DISABLED, MigrationPolicy.DOWNGRADE):
+        house = House(settings=replace(NO_DELAY, consumer_migration_policy=policy))
+        classic_join(house)
+        with pytest.raises(GroupIdNotFoundError, match=f"policy={policy.value}"):
+            house.join("m1")
+        assert house.coordinator.consumer.groups == {}
 
 
 def test_a_change_of_protocol_that_is_not_kept_has_not_been() -> None:
@@ -105,11 +107,9 @@ def test_a_change_of_protocol_that_is_not_kept_has_not_been() -> None:
     assert house.coordinator.consumer.groups == {}
 
 
-def test_a_classic_member_may_not_join_members_of_the_new_protocol() -> None:
+def test_a_member_of_the_new_protocol_is_none_of_the_classic_one() -> None:
     house = House()
     house.join("m1")
-    with pytest.raises(InconsistentGroupProtocolError, match=r"group\.protocol=consumer"):
-        classic_join(house)
     request = HeartbeatRequest(group_id=G, member_id="m1", generation_id=1)
     with pytest.raises(UnknownMemberIdError):
         house.coordinator.heartbeat(request, house.ticket(), house.clock)
@@ -145,16 +145,19 @@ def test_a_classic_join_waits_until_the_end_of_the_new_group_is_kept() -> None:
     assert isinstance(house.answers[again], JoinGroupResponse)
 
 
-def test_a_classic_join_that_comes_too_late_is_told_so() -> None:
+def test_a_classic_join_that_comes_second_joins_the_first() -> None:
     house = House(settings=NO_DELAY)
     house.join("m1")
     house.beat("m1", -1)
     house.hold = True
     joining = classic_join(house)
     house.send(first_heartbeat("m2"))
+    house.hold = False
     house.commit()
-    assert isinstance(house.answers[joining], InconsistentGroupProtocolError)
-    assert set(house.group.committed.members) == {"m2"}
+    joined = house.answers[joining]
+    assert isinstance(joined, JoinGroupResponse)
+    assert joined.leader == ""
+    assert set(house.group.committed.members) == {"m2", joined.member_id}
 
 
 def test_what_administrators_see() -> None:

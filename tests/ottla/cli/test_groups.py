@@ -8,6 +8,7 @@ import pytest
 from ottla import Admin, Consumer
 from ottla.local.cluster import LocalCluster
 from tests.integration.groups_lab import filled
+from tests.integration.polled_members import Members
 from tests.ottla.cli.conftest import Ottla
 
 pytestmark = pytest.mark.integration
@@ -106,6 +107,54 @@ def test_a_group_with_a_member_is_not_moved_nor_deleted(
             assert "GROUP_SUBSCRIBED_TO_TOPIC" in refused.err
 
     asyncio.run(run())
+
+
+def test_a_group_of_both_protocols_is_described(cluster: LocalCluster, ottla: Ottla) -> None:
+    _commit(cluster, "letters", "post", {0: 10, 1: 4})
+    members = Members(",".join(str(node.kafka) for node in cluster.nodes), "post")
+
+    async def poll(consumer: Consumer, over: asyncio.Event) -> None:
+        while not over.is_set():
+            await consumer.poll(0.1)
+
+    async def run() -> None:
+        over = asyncio.Event()
+        async with (
+            Consumer(
+                cluster.bootstrap, group_id="post", client_id="van", heartbeat_interval_ms=200
+            ) as consumer,
+            asyncio.TaskGroup() as tasks,
+        ):
+            await consumer.subscribe("letters")
+            tasks.create_task(poll(consumer, over))
+            members.join("letters", **{"client.id": "bike"})
+            await asyncio.to_thread(
+                members.poll_until,
+                lambda: members.shares() == [1] and len(consumer.assignment) == 1,
+            )
+            (facts,) = (await asyncio.to_thread(ottla, "groups describe post --json")).facts
+            assert (facts["type"], facts["state"], facts["assignor"]) == (
+                "consumer",
+                "Stable",
+                "uniform",
+            )
+            assert facts["epoch"] == facts["assignment_epoch"] > 0
+            told = {each["client_id"]: each for each in facts["members"]}
+            assert (told["van"]["protocol"], told["bike"]["protocol"]) == ("classic", "consumer")
+            owned = sorted(told["van"]["assignment"] + told["bike"]["assignment"])
+            assert owned == ["letters-0", "letters-1"]
+            assert all(each["assignment"] == each["target"] for each in told.values())
+            assert {each["epoch"] for each in told.values()} == {facts["epoch"]}
+            shown = await asyncio.to_thread(ottla, "groups describe post --members --verbose")
+            assert all(each in shown.out for each in ("PROTOCOL", "EPOCH", "TARGET", "letters(0)"))
+            shown = await asyncio.to_thread(ottla, "groups describe post --state")
+            assert "TARGET-EPOCH" in shown.out
+            over.set()
+
+    try:
+        asyncio.run(run())
+    finally:
+        members.close()
 
 
 @pytest.mark.parametrize(

@@ -109,5 +109,5 @@ def test_bytes_of_others_are_read_or_refused(data: bytes) -> None:
 
 
 def test_a_count_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ClientError, match="no Subscription"):
+    with pytest.raises(ClientError, match="no ConsumerProtocolSubscription"):
         ours.decode_subscription(b"\0\1\x7f\xff\xff\xff")

@@ -84,6 +84,28 @@ TABLE = {
             )
         ],
     ),
+    "of KIP-848: the target is not made yet": (
+        _group(state="Assigning")._replace(epoch=5, assignment_epoch=4),
+        [
+            "The group is at epoch 5, its targets at 4: they are made with the next heartbeat of a member."
+        ],
+    ),
+    "of KIP-848: somebody has to let go": (
+        _group(
+            state="Reconciling",
+            members=(
+                MEMBER._replace(epoch=4, target=()),
+                IDLE._replace(epoch=5, target=MEMBER.partitions),
+            ),
+        )._replace(epoch=5, assignment_epoch=5),
+        ["Member c-1 at 10.0.0.7 has to let go orders-0 before others get them."],
+    ),
+    "of KIP-848: somebody has not heard of it": (
+        _group(
+            state="Reconciling", members=(MEMBER._replace(epoch=4, target=MEMBER.partitions),)
+        )._replace(epoch=5, assignment_epoch=5),
+        ["c-1 has not heard of epoch 5 yet."],
+    ),
     "the leader of the group does not assign": (
         _group(state="CompletingRebalance"),
         [
