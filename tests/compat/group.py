@@ -30,7 +30,7 @@ class Group:
     def __init__(self, target: Target, name: str | None = None) -> None:
         self.target = target
         self.name = target.name() if name is None else name
-        self.node = target.coordinator(self.name or "x")
+        self.node = target.coordinator(self.name) if self.name else _nobodys(target)
 
     def join(self, member: str = "", *, version: int = 7, **options: Any) -> Any:
         instance = options.pop("instance", None)
@@ -153,3 +153,16 @@ class Group:
     def delete(self) -> Any:
         found = self.target.call(DeleteGroupsRequest(groups_names=(self.name,)), 2, self.node)
         return [code(each.error_code) for each in found.results]
+
+
+def _nobodys(target: Target) -> tuple[str, int]:
+    """A broker that would not coordinate the group without a name: that belongs to partition 0, whose leader differs
+    from run to run.
+    """
+    target.coordinator("x")
+    leads = target.leader("__consumer_offsets", 0)
+    return next(
+        (each.host, each.port)
+        for each in target.metadata().brokers
+        if (each.host, each.port) != leads
+    )
