@@ -51,7 +51,9 @@ class NodeEndpoint(NamedTuple):
 
 
 class PartitionProduced(NamedTuple):
-    """What became of one partition's batches. leader_id, leader_epoch: who leads now, -1 when that is no news."""
+    """What became of one partition's batches. leader_id, leader_epoch: who leads now, -1 when that is no news.
+    bad_records: which records, from 0, are why the batch was refused (KIP-467).
+    """
 
     topic: str
     partition: int
@@ -62,6 +64,7 @@ class PartitionProduced(NamedTuple):
     error_message: str | None = None
     leader_id: int = -1
     leader_epoch: int = -1
+    bad_records: Sequence[int] = ()
 
 
 def decode_produce(data: memoryview, version: int) -> ProduceRequest:
@@ -153,10 +156,15 @@ def _write_partition(out: bytearray, each: PartitionProduced, version: int) -> N
     if version < 8:
         return
     flexible = version >= FLEXIBLE
-    # Errors of single records: a batch is taken or refused as a whole.
-    _write_count(out, 0, flexible)
+    write = write_compact_bytes if flexible else write_bytes
+    _write_count(out, len(each.bad_records), flexible)
+    for index in each.bad_records:
+        out += _INT32.pack(index)
+        write(out, None, True)
+        if flexible:
+            out.append(0)
     message = None if each.error_message is None else each.error_message.encode()[:1024]
-    (write_compact_bytes if flexible else write_bytes)(out, message, True)
+    write(out, message, True)
     if not flexible:
         return
     if version >= LEADER_HINTS and each.leader_epoch >= 0:

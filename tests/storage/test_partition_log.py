@@ -214,8 +214,13 @@ def test_log_append_time_stamps_and_says_so(disk: SimDisk) -> None:
 def test_a_compacted_log_takes_only_records_with_a_key(disk: SimDisk, kind: Compression) -> None:
     log = PartitionLog.create(disk, "t-0", LogConfig(cleanup_policy="compact"))
     log.append_as_leader(batch(b"v", key=b"k", compression=kind), 0, NOW_MS)
-    with pytest.raises(InvalidRecordError, match="key"):
-        log.append_as_leader(batch(b"v", compression=kind), 0, NOW_MS)
+    builder = BatchBuilder()
+    for key in (b"k", None, b"k", None):
+        builder.append(NOW_MS, key, b"v")
+    with pytest.raises(InvalidRecordError, match="2 of 4 have none") as refused:
+        log.append_as_leader(builder.build(compression=kind), 0, NOW_MS)
+    assert refused.value.records == (1, 3)
+    assert log.log_end_offset == 1
 
 
 def test_a_retry_of_several_batches_is_one_duplicate(log: PartitionLog) -> None:

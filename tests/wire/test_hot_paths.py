@@ -51,7 +51,7 @@ def test_a_produce_answer_is_what_clients_expect(version: int) -> None:
     results = [
         PartitionProduced("a", 0, 0, 10, -1, 3),
         PartitionProduced("b", 1, 6, -1, -1, -1, "moved", 2, 5),
-        PartitionProduced("a", 2, 87, -1, -1, 0, "no key"),
+        PartitionProduced("a", 2, 87, -1, -1, 0, "no key", bad_records=(1, 3)),
     ]
     data = memoryview(encode_produced(results, version, HINTS))
     found = decode(produce.ProduceResponse, version, version >= 9, data)
@@ -60,6 +60,7 @@ def test_a_produce_answer_is_what_clients_expect(version: int) -> None:
     assert (first.index, first.error_code, first.base_offset) == (0, 0, 10)
     assert first.log_start_offset == (3 if version >= 5 else -1)
     assert last.error_message == ("no key" if version >= 8 else None)
+    assert [each.batch_index for each in last.record_errors] == ([1, 3] if version >= 8 else [])
     (moved,) = topics["b"]
     assert moved.current_leader.leader_id == (2 if version >= 10 else -1)
     assert moved.current_leader.leader_epoch == (5 if version >= 10 else -1)

@@ -160,6 +160,7 @@ def _produced(result: Produced) -> PartitionProduced:
     leader = (-1, -1)
     if isinstance(error, NotLeaderError) and error.leader_id >= 0:
         leader = (error.leader_id, error.leader_epoch)
+    bad = error.records if isinstance(error, InvalidRecordError) else ()
     return PartitionProduced(
-        result.topic, result.partition, error.code, -1, -1, -1, str(error), *leader
+        result.topic, result.partition, error.code, -1, -1, -1, str(error), *leader, bad
     )
