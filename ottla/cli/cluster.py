@@ -75,6 +75,24 @@ def _state(broker: Any) -> str:
     return "stopping" if broker.in_controlled_shutdown else "up"
 
 
+@cluster_app.command(name="raise-level")
+def raise_level(
+    level: Annotated[int, typer.Argument(metavar="LEVEL")],
+    bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP,
+    json: common.Json = False,
+) -> None:
+    """Allow what a newer release writes into the metadata log, once all nodes run it. There is no way back."""
+
+    async def work() -> int:
+        from ottla.client.admin import Admin
+
+        async with Admin(bootstrap) as admin:
+            return await admin.update_metadata_level(level)
+
+    reached = common.ask(work())
+    common.report(json, {"metadata_level": reached}, f"the metadata level is {reached}")
+
+
 @quorum_app.command(name="describe")
 def describe_quorum(
     bootstrap: common.Bootstrap = common.DEFAULT_BOOTSTRAP, json: common.Json = False

@@ -228,6 +228,14 @@ class Admin(GroupAdmin):
         )
         return reply.leader_id
 
+    async def update_metadata_level(self, level: int) -> int:
+        """Let the cluster write what newer releases know into its metadata log, for good. Returns the level."""
+        request = pb.UpdateMetadataLevelRequest(level=level)
+        reply = await self._ask(
+            lambda stub, timeout: stub.UpdateMetadataLevel(request, timeout=timeout)
+        )
+        return reply.level
+
     async def _ask(
         self,
         attempt: Callable[["admin_pb2_grpc.AdminServiceAsyncStub", float], Awaitable[Reply]],

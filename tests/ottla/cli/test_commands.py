@@ -161,6 +161,15 @@ def test_wrong_settings_are_refused_by_name(ottla: Ottla) -> None:
         assert said in done.err
 
 
+def test_the_metadata_level_is_raised_and_never_lowered(ottla: Ottla) -> None:
+    now = ottla("cluster describe --json").facts["metadata_level"]
+    assert ottla(f"cluster raise-level {now} --json").facts == {"metadata_level": now}
+    for level, said in ((now - 1, "cannot be lowered"), (99, "upgrade all nodes first")):
+        done = ottla(f"cluster raise-level {level}")
+        assert done.code == 1, done
+        assert said in done.err
+
+
 def test_every_change_tells_its_facts_as_json(ottla: Ottla, cluster: LocalCluster) -> None:
     created = ottla("topics create facts --partitions 1 --json").facts
     assert (created["topic"], created["created"], created["partitions"]) == ("facts", True, 1)
