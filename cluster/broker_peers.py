@@ -8,6 +8,7 @@ import structlog
 from cluster.failover import controller_client
 from cluster.handlers import quorum
 from cluster.peers.network import PeerGoneError, PeerStream
+from cluster.peers.raft_links import PING
 from kraft.metadata import requests
 from kraft.metadata.errors import InvalidRequestError, NotControllerError, Refusal
 from kraft.metadata.replies import Refused
@@ -27,12 +28,14 @@ class BrokerPeers:
         self._broker = broker
 
     async def call(self, source: int, method: str, request: bytes) -> bytes:
-        """Controller and quorum requests."""
+        """Controller and quorum requests, and a sign of life."""
         self._broker.links.heard_from(source)
         if method == controller_client.METHOD:
             return controller_client.encode_answer(await self._controller(request))
         if method == quorum.METHOD:
             return await self._broker.quorum.serve(request)
+        if method == PING:
+            return b""
         raise InvalidRequestError(
             f"node {source} called {method}, which this release does not know"
         )

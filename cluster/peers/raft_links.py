@@ -30,6 +30,9 @@ OUTBOX_MESSAGES = 1024
 PROBE_TIMEOUT_S = 0.5
 VERIFY_TIMEOUT_S = 0.05
 VERIFY_PAUSE_S = 0.02
+# A peer whose connection breaks while it is asked for a sign of life is doubted for so long, or until it is found dead.
+DOUBT_S = 0.3
+PING = "Ping"
 PAUSE_MIN_S = 0.02
 PAUSE_MAX_S = 0.3
 
@@ -112,18 +115,16 @@ class RaftLinks:
     @property
     def broken(self) -> frozenset[int]:
         """The peers to which no connection stands."""
-        return frozenset(
-            node_id for node_id, link in self._links.items() if link.dead or not link.open
-        )
+        return frozenset(node_id for node_id, link in self._links.items() if link.broken)
 
     async def verify(self, node_ids: Iterable[int]) -> None:
-        """Ask these peers' addresses whether a process listens, as soon as a client needs to know: a client may see a
-        death before this node does. One that was asked a moment ago is not asked again.
+        """Ask these peers for a sign of life, as soon as a client needs to know: a client may see a death before this
+        node does. One that was asked a moment ago is not asked again.
         """
-        for node_id in node_ids:
-            link = self._links.get(node_id)
-            if link is not None:
-                await link.verify()
+        links = [link for node_id in node_ids if (link := self._links.get(node_id)) is not None]
+        async with asyncio.TaskGroup() as tasks:
+            for link in links:
+                tasks.create_task(link.verify())
 
     @property
     def dead(self) -> frozenset[int]:
@@ -145,6 +146,7 @@ class _Link:
         self.dead = False
         self.open = False
         self._verified_s = -VERIFY_PAUSE_S
+        self._doubted_s = -DOUBT_S
         self._changed = changed
         self.refusal: str | None = None
         self.task: asyncio.Task[None] | None = None
@@ -155,6 +157,12 @@ class _Link:
         self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MESSAGES)
         self._wake = asyncio.Event()
         self._revived = asyncio.Event()
+
+    @property
+    def broken(self) -> bool:
+        """Whether no connection stands, as far as is known."""
+        doubted = asyncio.get_running_loop().time() - self._doubted_s < DOUBT_S
+        return self.dead or not self.open or doubted
 
     def post(self, frame: bytes) -> None:
         self._outbox.append(frame)
@@ -188,13 +196,26 @@ class _Link:
             pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
 
     async def verify(self) -> None:
-        """Probe a peer that is taken for alive."""
-        now_s = asyncio.get_running_loop().time()
-        if self.dead or now_s - self._verified_s < VERIFY_PAUSE_S:
+        """Ask a peer that is taken for alive.
+
+        A process that is being killed has its sockets closed one after the other: it may still be connected to, but it
+        says nothing any more, and the connection that stood breaks in a moment.
+        """
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        if self.broken or began_s - self._verified_s < VERIFY_PAUSE_S:
             return
-        self._verified_s = now_s
-        if await self._network.probe(self.peer, VERIFY_TIMEOUT_S) is Probe.DEAD:
-            self._found_dead()
+        self._verified_s = began_s
+        try:
+            await self._network.call(self.peer, PING, b"", VERIFY_TIMEOUT_S)
+        except PeerRefusedError:
+            return
+        except PeerGoneError:
+            broke = loop.time() - began_s < 0.9 * VERIFY_TIMEOUT_S
+            if await self._network.probe(self.peer, VERIFY_TIMEOUT_S) is Probe.DEAD:
+                self._found_dead()
+            elif broke:
+                self._doubted_s = loop.time()
             self._changed()
 
     def _found_dead(self) -> None:

@@ -2,10 +2,13 @@
 
 import asyncio
 import random
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 
-from cluster.peers.network import Peer, PeerService, PeerStream, Probe
-from cluster.peers.raft_links import RaftLinks
+import pytest
+
+from cluster.peers.network import Peer, PeerGoneError, PeerService, PeerStream, Probe
+from cluster.peers.raft_links import DOUBT_S, RaftLinks
 from tests.simulation.loop import simulate
 
 OPEN_LIMIT_S = 1.0
@@ -64,6 +67,87 @@ def test_a_peer_that_dies_while_a_stream_is_opened_is_told_at_once() -> None:
         return loop.time() - began_s
 
     assert simulate(run()) < OPEN_LIMIT_S / 4
+
+
+class _Silent(AbstractAsyncContextManager[PeerStream]):
+    """A stream that stands, and on which nothing comes."""
+
+    peer_id = 2
+
+    async def __aenter__(self) -> PeerStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def send(self, frame: bytes) -> None:
+        return None
+
+    async def receive(self) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class _Asked(_Dying):
+    """A peer with an open stream. answers_s: how long an answer takes; None: the connection breaks."""
+
+    def __init__(self, answers_s: float | None) -> None:
+        super().__init__()
+        self._answers_s = answers_s
+        self.listens = Probe.ALIVE
+
+    async def call(self, peer: Peer, method: str, request: bytes, timeout_s: float) -> bytes:
+        if self._answers_s is None:
+            raise PeerGoneError("connection reset")
+        await asyncio.sleep(min(self._answers_s, timeout_s))
+        if self._answers_s >= timeout_s:
+            raise PeerGoneError("no answer in time")
+        return b""
+
+    def open_stream(self, peer: Peer, method: str) -> AbstractAsyncContextManager[PeerStream]:
+        return _Silent()
+
+    async def probe(self, peer: Peer, timeout_s: float) -> Probe:
+        return self.listens
+
+
+def _broken_after_asking(network: _Asked, listens: Probe) -> tuple[frozenset[int], frozenset[int]]:
+    """Right after the peer was asked, and when a doubt is over."""
+
+    async def run() -> tuple[frozenset[int], frozenset[int]]:
+        links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
+        links.connect({2: "b:1"})
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(links.run())
+            await asyncio.sleep(0.1)
+            assert not links.broken
+            network.listens = listens
+            await links.verify([2, 7])
+            at_once = links.broken
+            await asyncio.sleep(DOUBT_S + 0.1)
+            later = links.broken
+            running.cancel()
+        return at_once, later
+
+    return simulate(run())
+
+
+@pytest.mark.parametrize(
+    ("answers_s", "listens", "at_once", "later"),
+    [
+        (0.01, Probe.ALIVE, set(), set()),
+        (None, Probe.ALIVE, {2}, set()),
+        (None, Probe.DEAD, {2}, {2}),
+        (9.0, Probe.ALIVE, set(), set()),
+        (9.0, Probe.DEAD, {2}, {2}),
+    ],
+)
+def test_a_peer_that_says_nothing_when_it_is_asked_is_doubted(
+    answers_s: float | None, listens: Probe, at_once: AbstractSet[int], later: AbstractSet[int]
+) -> None:
+    """A dying process may still be connected to, and a busy one may be slow: only a break is a reason for doubt."""
+    found = _broken_after_asking(_Asked(answers_s), listens)
+    assert found == (frozenset(at_once), frozenset(later))
 
 
 def _never() -> None:
