@@ -201,7 +201,7 @@ class Program:
             same(values["cleanup.policy"], "delete")
             broker = ConfigResource(ConfigResourceType.BROKER, "1")
             found = (await admin.describe_configs([broker]))[0].resources[0]
-            same("log.retention.ms" in {each[0] for each in found[4]}, True)
+            same("log.segment.bytes" in {each[0] for each in found[4]}, True)
 
     async def groups(self) -> None:
         """aiokafka cannot delete groups."""

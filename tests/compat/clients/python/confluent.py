@@ -209,7 +209,7 @@ class Program:
             until(deadline_s, "the change is seen")
         same(self.config(resource, "cleanup.policy"), "delete")
         broker = ConfigResource(ResourceType.BROKER, "1")
-        same(self.config(broker, "log.retention.ms") is None, False)
+        same(self.config(broker, "log.segment.bytes") is None, False)
 
     def config(self, resource: ConfigResource, name: str) -> str | None:
         value = self.admin.describe_configs([resource])[resource].result(LIMIT_S)[name].value

@@ -350,8 +350,8 @@ func (p *program) Configs() error {
 	if err != nil {
 		return err
 	}
-	has := slices.ContainsFunc(brokers[0].Configs, func(each kadm.Config) bool { return each.Key == "log.retention.ms" })
-	return errors.Join(same, checks.Same("the broker has log.retention.ms", has, true))
+	has := slices.ContainsFunc(brokers[0].Configs, func(each kadm.Config) bool { return each.Key == "log.segment.bytes" })
+	return errors.Join(same, checks.Same("the broker has log.segment.bytes", has, true))
 }
 
 func (p *program) Groups() error {

@@ -396,11 +396,11 @@ func (p *program) Configs() error {
 		return err
 	}
 	err = describe(sarama.BrokerResource, "1")
-	_, has := values["log.retention.ms"]
+	_, has := values["log.segment.bytes"]
 	return errors.Join(
 		err,
 		checks.Same("cleanup.policy", values["cleanup.policy"], "delete"),
-		checks.Same("the broker has log.retention.ms", has, true),
+		checks.Same("the broker has log.segment.bytes", has, true),
 	)
 }
 
