@@ -23,7 +23,12 @@ from wire.messages.list_offsets import (
     ListOffsetsRequest,
     ListOffsetsTopic,
 )
-from wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+from wire.messages.metadata import (
+    MetadataRequest,
+    MetadataRequestTopic,
+    MetadataResponse,
+    MetadataResponseTopic,
+)
 from wire.schema import Request
 
 T = TypeVar("T")
@@ -100,6 +105,12 @@ class Target:
         response = self.call(request, 12)
         assert isinstance(response, MetadataResponse)
         return response
+
+    def all_topics(self) -> tuple[MetadataResponseTopic, ...]:
+        """Every topic with its partitions."""
+        response = self.call(MetadataRequest(topics=None), 12)
+        assert isinstance(response, MetadataResponse)
+        return response.topics
 
     def topic(self, **configs: str) -> str:
         """A new topic with PARTITIONS partitions on all nodes, once it has leaders everywhere."""
