@@ -162,7 +162,6 @@ class Program:
         topic = await self.topic("failover")
         found: list[bytes] = []
         async with self.broker(idempotent=True) as broker:
-
             # The body as it came: FastStream takes a number for JSON.
             @broker.subscriber(topic, auto_offset_reset="earliest")
             async def keep(message: KafkaMessage) -> None:
