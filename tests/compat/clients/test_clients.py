@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from ottla.local.cluster import LocalCluster
 from ottla.local.ports import free_base_port
@@ -15,6 +17,7 @@ from tests.compat.target import Target
 pytestmark = pytest.mark.integration
 
 SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
+LIMIT_S = 20.0
 IN_HERE = ["confluent", "kafka_python", "aio", "faststream_"]
 FRAMEWORKS = {
     "faststream_": [
@@ -44,8 +47,11 @@ class Cluster:
             leads = target.metadata(topic).topics[0].partitions[0].leader_id
         finally:
             target.close()
-        self.nodes.kill(leads)
-        self.killed.append(leads)
+        self.kill(leads)
+
+    def kill(self, node_id: int) -> None:
+        self.nodes.kill(node_id)
+        self.killed.append(node_id)
 
     def heal(self) -> None:
         """Wait until all replicas are in sync."""
@@ -106,6 +112,26 @@ def test_a_client_in_another_house(made: list[str], cluster: Cluster, tmp_path: 
     name, *command = made
     _look(name, command, cluster, tmp_path)
     _fail_over(command, cluster, tmp_path)
+
+
+def test_librdkafkas_admin_client_finds_the_next_controller(cluster: Cluster) -> None:
+    """It asks who that is only when it connects or refreshes, at Apache Kafka, too; so it is told to refresh."""
+    admin = AdminClient(
+        {
+            "bootstrap.servers": cluster.bootstrap,
+            "topic.metadata.refresh.interval.ms": 500,
+            "log_level": 0,
+        }
+    )
+    # Now it is connected to every node, and no new connection will tell it.
+    admin.list_consumer_groups().result(LIMIT_S)
+    controller = admin.list_topics(timeout=LIMIT_S).controller_id
+    try:
+        cluster.kill(controller)
+        admin.create_topics([NewTopic("after", 1, 2)])["after"].result(LIMIT_S)
+        assert admin.list_topics(timeout=LIMIT_S).controller_id != controller
+    finally:
+        cluster.heal()
 
 
 def _look(name: str, command: list[str], cluster: Cluster, folder: Path) -> None:
