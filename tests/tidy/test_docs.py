@@ -1,5 +1,6 @@
 """What the documents say is there: links, commands with their options, configuration keys."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer.main
 
 from docs.generate import KAFKA, TARGET, document, kafka_page
 from ottla.cli.main import app
+from tests.compat.clients.programs import QUIX
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -41,6 +43,20 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
 def test_commands_and_their_options_exist(path: Path) -> None:
     wrong = [line for line in _commands(path.read_text(encoding="utf-8")) if not _exists(line)]
     assert wrong == []
+
+
+def test_the_table_of_clients_has_the_versions_that_are_pinned() -> None:
+    clients = ROOT / "tests" / "compat" / "clients"
+    go = (clients / "go" / "go.mod").read_text(encoding="utf-8")
+    node = json.loads((clients / "node" / "package.json").read_text(encoding="utf-8"))
+    pinned = {
+        "Quix Streams": QUIX.partition("==")[2],
+        "franz-go": re.search(r"twmb/franz-go v(\S+)", go)[1],  # type: ignore[index]
+        "sarama": re.search(r"IBM/sarama v(\S+)", go)[1],  # type: ignore[index]
+        "kafkajs": node["dependencies"]["kafkajs"],
+    }
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", KAFKA.read_text(), re.MULTILINE))
+    assert {name: rows.get(name) for name in pinned} == pinned
 
 
 def test_the_check_of_commands_finds_what_is_wrong() -> None:
