@@ -280,6 +280,9 @@ class Member:
             group, session_timeout_ms=6000, heartbeat_interval_ms=300, metadata_max_age_ms=1000
         )
         self._consumer.subscribe([topic])
+        # A leader of kafka-python 3.0.12 that joins before it knows the topic gives nobody anything, and if the
+        # metadata come between that and the end of its join, never joins again.
+        assert self._consumer.partitions_for_topic(topic)
         self._leaves = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
