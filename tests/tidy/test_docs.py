@@ -49,7 +49,9 @@ def test_the_table_of_clients_has_the_versions_that_are_pinned() -> None:
     clients = ROOT / "tests" / "compat" / "clients"
     go = (clients / "go" / "go.mod").read_text(encoding="utf-8")
     node = json.loads((clients / "node" / "package.json").read_text(encoding="utf-8"))
+    java = (clients / "java" / "pom.xml").read_text(encoding="utf-8")
     pinned = {
+        "Java": re.search(r"kafka-clients</artifactId>\s+<version>([^<]+)", java)[1],  # type: ignore[index]
         "Quix Streams": QUIX.partition("==")[2],
         "franz-go": re.search(r"twmb/franz-go v(\S+)", go)[1],  # type: ignore[index]
         "sarama": re.search(r"IBM/sarama v(\S+)", go)[1],  # type: ignore[index]

@@ -105,6 +105,14 @@ def _node(name: str) -> Callable[[Path], list[str]]:
     return build
 
 
+def _java(folder: Path) -> list[str]:
+    java = _tool("java")
+    pom = str(HERE / "java" / "pom.xml")
+    copy = f"-DoutputDirectory={folder}"
+    _fetch(["mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", copy], folder)
+    return [java, "-cp", f"{folder}/*", str(HERE / "java" / "Program.java")]
+
+
 def _quix(folder: Path) -> list[str]:
     """It wants another librdkafka than we try."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=BUILD_S)
@@ -117,6 +125,7 @@ BUILDERS: Mapping[str, Callable[[Path], list[str]]] = {
     "franz": _go("franz"),
     "sarama": _go("sarama"),
     "kafkajs": _node("kafkajs"),
+    "java": _java,
     "quix": _quix,
 }
 
