@@ -82,7 +82,7 @@ class Program:
         deadline_s = time.monotonic() + LIMIT_S
         while len(found) < count:
             until(deadline_s, f"{len(found)} of {count} records read")
-            for some in consumer.poll(500, max_records=count - len(found)).values():
+            for some in consumer.poll(2000, max_records=count - len(found)).values():
                 found += some
         return found
 
@@ -294,7 +294,8 @@ class Member:
 
     def _read(self) -> None:
         while not self._leaves.is_set():
-            for found in self._consumer.poll(50).values():
+            # A join that a short poll gives up may leave the member outside for good, at Apache Kafka, too.
+            for found in self._consumer.poll(1000).values():
                 self.values |= {each.value for each in found}
             self.partitions = self._consumer.assignment()
         self._consumer.close()
