@@ -309,14 +309,19 @@ public class Program {
     }
 
     String config(ConfigResource resource, String name) throws Exception {
-        return get(admin.describeConfigs(List.of(resource)).all()).get(resource).get(name).value();
+        try {
+            return get(admin.describeConfigs(List.of(resource)).all()).get(resource).get(name).value();
+        } catch (ExecutionException error) {
+            same("error", error.getCause().getClass(), UnknownTopicOrPartitionException.class);
+            return "not known yet";
+        }
     }
 
     void configs() throws Exception {
         var topic = new ConfigResource(ConfigResource.Type.TOPIC, topic("configs", 1));
         var change = new AlterConfigOp(new ConfigEntry("retention.ms", "3600000"), AlterConfigOp.OpType.SET);
         get(admin.incrementalAlterConfigs(Map.of(topic, List.of(change))).all());
-        // Any broker may be asked, and hear of the change a moment later.
+        // Any broker may be asked, and hear of topic and change a moment later.
         waitFor("the change is seen", () -> config(topic, "retention.ms").equals("3600000"));
         same("cleanup.policy", config(topic, "cleanup.policy"), "delete");
         var broker = new ConfigResource(ConfigResource.Type.BROKER, "1");

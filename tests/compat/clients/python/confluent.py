@@ -203,7 +203,7 @@ class Program:
         entry = ConfigEntry("retention.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         self.admin.incremental_alter_configs([resource])[resource].result(LIMIT_S)
-        # Any broker may be asked, and hear of the change a moment later.
+        # Any broker may be asked, and hear of topic and change a moment later.
         deadline_s = time.monotonic() + LIMIT_S
         while self.config(resource, "retention.ms") != "3600000":
             until(deadline_s, "the change is seen")
@@ -212,9 +212,12 @@ class Program:
         same(self.config(broker, "log.segment.bytes") is None, False)
 
     def config(self, resource: ConfigResource, name: str) -> str | None:
-        value = self.admin.describe_configs([resource])[resource].result(LIMIT_S)[name].value
-        assert value is None or isinstance(value, str)
-        return value
+        try:
+            found = self.admin.describe_configs([resource])[resource].result(LIMIT_S)
+        except KafkaException as error:
+            same(error.args[0].code(), KafkaError.UNKNOWN_TOPIC_OR_PART)
+            return None
+        return str(found[name].value)
 
     def groups(self) -> None:
         topic, group = self.topic("groups"), f"{self.run}-groups"

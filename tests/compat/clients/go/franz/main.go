@@ -330,13 +330,16 @@ func (p *program) Configs() error {
 		return err
 	}
 	values := map[string]string{}
-	// Any broker may be asked, and hear of the change a moment later.
+	// Any broker may be asked, and hear of topic and change a moment later.
 	err = checks.Until("the change is seen", func() (bool, error) {
 		described, err := p.admin.DescribeTopicConfigs(ctx, topic)
 		if err != nil {
 			return false, err
 		}
 		found, err := described.On(topic, nil)
+		if errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(found.Err, kerr.UnknownTopicOrPartition) {
+			return false, nil
+		}
 		for _, each := range found.Configs {
 			values[each.Key] = each.MaybeValue()
 		}

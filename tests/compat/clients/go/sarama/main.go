@@ -387,9 +387,12 @@ func (p *program) Configs() error {
 		}
 		return err
 	}
-	// Any broker may be asked, and hear of the change a moment later.
+	// Any broker may be asked, and hear of topic and change a moment later.
 	err = checks.Until("the change is seen", func() (bool, error) {
 		err := describe(sarama.TopicResource, topic)
+		if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+			return false, nil
+		}
 		return values["retention.ms"] == hour, err
 	})
 	if err != nil {
