@@ -95,7 +95,7 @@ class Broker:
         self._stop_asked = asyncio.Event()
         self._cast_out = asyncio.Event()
         self.left = asyncio.Event()
-        """Set when leaderships have moved and clients may be sent away."""
+        """Set when leaderships have moved: clients are sent away next."""
         self._is_voter = "controller" in config.process_roles
         self._voters = parse_voters(config.controller_quorum_voters)
         clock = Clock(_loop_ms, environment.now_wall_ms)
@@ -162,7 +162,7 @@ class Broker:
             listeners=Listeners(leadership=self._leadership, membership=self._membership),
             snapshot_log_bytes=config.metadata_log_max_record_bytes_between_snapshots,
         )
-        self.quorum_port = QuorumPort(self.driver)
+        self.quorum_port = QuorumPort(self.node_id, self.driver, lambda: self.links.dead)
         self.quorum = QuorumHandler(
             self.node_id, self.quorum_port, self._network, self.peer, self._no_leader, _loop_ms
         )

@@ -14,6 +14,7 @@ from cluster.broker import Broker, Environment
 from cluster.config import NodeConfig
 from cluster.endpoints import PEER, Endpoint, advertised, listeners
 from cluster.errors import NotLeaderError
+from cluster.lingering import tell_what_lingers
 from cluster.listeners import grpc_metadata
 from cluster.listeners.grpc_admin import GrpcAdmin
 from cluster.listeners.grpc_fetch import GrpcFetch
@@ -30,6 +31,9 @@ from storage.errors import DataDirectoryError, OttlaError
 from storage.real_disk import RealDisk
 
 log = structlog.get_logger("node")
+
+# A stop that takes so much longer than the leaderships may take to move is told with its reasons.
+LINGER_S = 5.0
 
 
 class Doors(NamedTuple):
@@ -79,6 +83,8 @@ class Node:
     def stop(self) -> None:
         """Ask for a controlled shutdown."""
         self._stop_asked.set()
+        patience_s = self._config.controlled_shutdown_timeout_ms / 1000 + LINGER_S
+        asyncio.get_running_loop().call_later(patience_s, tell_what_lingers)
 
     async def _live(self, broker: Broker, doors: Doors, services: Services) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -90,7 +96,7 @@ class Node:
                 tasks.create_task(kafka.run(dispatcher(services)))
                 log.info("listening", name=kafka.endpoint.name, address=kafka.endpoint.address)
             announcing = tasks.create_task(self._announce(broker, doors))
-            stopping = tasks.create_task(self._drain(broker, doors))
+            stopping = tasks.create_task(self._stop_when_asked(broker, doors))
             await living
             announcing.cancel()
             stopping.cancel()
@@ -104,16 +110,12 @@ class Node:
         self.serving.set()
         log.info("serving", node=broker.node_id, cluster_id=broker.image.cluster_id)
 
-    async def _drain(self, broker: Broker, doors: Doors) -> None:
+    async def _stop_when_asked(self, broker: Broker, doors: Doors) -> None:
         """Leaderships move first while the doors are still open, so that clients are told where to."""
         await self._stop_asked.wait()
         broker.stop()
-        await broker.left.wait()
-        async with asyncio.TaskGroup() as tasks:
-            for door in doors.grpc:
-                tasks.create_task(door.drain())
-            for kafka in doors.kafka:
-                tasks.create_task(kafka.drain())
+        for door in doors.grpc:
+            await door.stopping()
 
     def _cluster_id(self) -> str:
         return self._broker.cluster_id if self._broker is not None else ""

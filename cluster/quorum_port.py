@@ -1,6 +1,7 @@
 """This node's consensus driver as the operators' commands and the shutdown need it."""
 
 import asyncio
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -24,10 +25,16 @@ class TransferFailedError(OttlaError):
 
 
 class QuorumPort:
-    """previous_leader: who led before the leader of now, as far as this node knows."""
+    """previous_leader: who led before the leader of now, as far as this node knows. `dead` names the nodes whose
+    process is gone.
+    """
 
-    def __init__(self, driver: RaftDriver) -> None:
+    def __init__(
+        self, node_id: int, driver: RaftDriver, dead: Callable[[], Collection[int]]
+    ) -> None:
+        self._node_id = node_id
         self._driver = driver
+        self._dead = dead
         self._leader: int | None = None
         self._changed = asyncio.Event()
         self.previous_leader: int | None = None
@@ -53,10 +60,7 @@ class QuorumPort:
 
     async def hand_over(self) -> None:
         """Let another voter lead, if this node does and there is one; a leader that stops is missed otherwise."""
-        if (
-            self._driver.node.role is not Role.LEADER
-            or len(self._driver.node.membership.voters) < 2
-        ):
+        if self._driver.node.role is not Role.LEADER or not self._heirs():
             return
         try:
             self._driver.transfer_leadership()
@@ -64,11 +68,17 @@ class QuorumPort:
         except (TransferFailedError, NotLeaderError) as error:
             log.warning("the quorum's leadership was not handed over", reason=str(error))
 
+    def _heirs(self) -> frozenset[int]:
+        """The voters who could lead instead, as far as is known."""
+        return self._driver.node.membership.voters.difference(self._dead(), [self._node_id])
+
     async def _await_other_leader(self) -> None:
         node = self._driver.node
         try:
             async with asyncio.timeout(TRANSFER_TIMEOUT_S):
                 while node.role is Role.LEADER or node.leader_id is None:
+                    if not self._heirs():
+                        raise TransferFailedError("no other voter is alive")
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:

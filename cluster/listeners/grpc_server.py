@@ -20,7 +20,6 @@ from ottla.v1 import (
 
 # A request carries at most this much: a batch, the slack around it, several partitions.
 MAX_MESSAGE_BYTES = 32 << 20
-DRAIN_S = 1.0
 
 OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -41,7 +40,7 @@ SERVICES = (
 
 
 class GrpcDoor:
-    """One listener. Health says SERVING from `serving` to `drain`."""
+    """One listener. Health says SERVING from `serving` to `stopping`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Bind; nobody is served before `start`. Raises ListenerError."""
@@ -65,13 +64,12 @@ class GrpcDoor:
         """This broker is in the cluster and unfenced."""
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
-    async def drain(self) -> None:
-        """Say NOT_SERVING, let calls end for a moment, close."""
+    async def stopping(self) -> None:
+        """This broker is about to leave: who can choose should go elsewhere."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace=DRAIN_S)
 
     async def close(self) -> None:
-        """Close at once; after `drain` there is nothing left to close."""
+        """End all calls."""
         await self._server.stop(grace=None)
 
     async def _say(self, status: int) -> None:

@@ -154,6 +154,24 @@ def test_a_broker_that_leaves_leads_nothing_and_hands_the_quorum_over() -> None:
     run(work)
 
 
+def test_who_leads_the_quorum_hands_it_to_nobody_when_all_others_are_gone() -> None:
+    """A whole cluster that is stopped at once: the last one does not wait for an heir."""
+
+    async def work(cluster: SimCluster) -> None:
+        last = broker_of(cluster, controller_id(cluster))
+        others = {1, 2, 3} - {last.node_id}
+        for node_id in others:
+            await cluster.node(node_id).crash(power_loss=False)
+        await until(lambda: last.links.dead == others, 5.0, "their deaths")
+        assert last.driver.node.role is Role.LEADER
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        await last.quorum_port.hand_over()
+        assert loop.time() - began_s < 0.1
+
+    run(work)
+
+
 def test_a_broker_acts_on_metadata_that_know_its_own_registration() -> None:
     """KIP-631: what was true before it may be of its last life, in which it led."""
 

@@ -20,7 +20,6 @@ log = structlog.get_logger("kafka")
 
 BACKLOG = 1024
 IDLE_CHECK_S = 30.0
-DRAIN_S = 1.0
 
 
 class KafkaLimits(NamedTuple):
@@ -63,7 +62,6 @@ class KafkaDoor:
         self._tasks: asyncio.TaskGroup | None = None
         self.budget = ReceiveBudget(limits.max_queued_bytes)
         self.pace = FetchPace(limits.fetch_byte_rate)
-        self._closing = False
         self._closed = asyncio.Event()
 
     def now_s(self) -> float:
@@ -71,24 +69,31 @@ class KafkaDoor:
         return asyncio.get_running_loop().time()
 
     async def run(self, dispatcher: Dispatcher) -> None:
-        """Serve until `drain` or cancelled."""
+        """Serve until `close` or cancelled. What is being worked on then ends with it: nobody is left to answer."""
         self.dispatcher = dispatcher
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: KafkaConnection(self), sock=self._socket, backlog=BACKLOG
-        )
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                watching = tasks.create_task(self._close_idle())
+        async with asyncio.TaskGroup() as tasks:
+            serving = [tasks.create_task(self._close_idle()), tasks.create_task(self._requests())]
+            server = await loop.create_server(
+                lambda: KafkaConnection(self), sock=self._socket, backlog=BACKLOG
+            )
+            try:
                 await self._closed.wait()
-                watching.cancel()
+            finally:
                 server.close()
-                self._end_all()
-        finally:
-            self._tasks = None
-            server.close()
-            self._end_all()
+                for connection in tuple(self._connections):
+                    connection.close()
+                for task in serving:
+                    task.cancel()
+
+    async def _requests(self) -> None:
+        """Where requests are worked on; a task of its own, so that they can be ended before the door is."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._tasks = None
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Work for one request."""
@@ -102,8 +107,6 @@ class KafkaDoor:
         self._connections[connection] = None
         count = self._by_host[connection.host] = self._by_host.get(connection.host, 0) + 1
         limits = self._limits
-        if self._closing:
-            return "this node is stopping"
         if len(self._connections) > limits.max_connections:
             return f"max.connections is {limits.max_connections}"
         if count > limits.max_connections_per_ip:
@@ -119,20 +122,9 @@ class KafkaDoor:
         if not left:
             del self._by_host[connection.host]
 
-    async def drain(self) -> None:
-        """Take nobody new, and let those who are here hear where leaderships went before they are sent away."""
-        self._closing = True
-        await asyncio.sleep(DRAIN_S)
-        self.close()
-
     def close(self) -> None:
         """End all connections."""
-        self._closing = True
         self._closed.set()
-
-    def _end_all(self) -> None:
-        for connection in tuple(self._connections):
-            connection.close()
 
     async def _close_idle(self) -> None:
         while True:

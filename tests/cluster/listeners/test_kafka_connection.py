@@ -302,6 +302,29 @@ def test_an_idle_connection_is_closed_and_a_waiting_one_is_not() -> None:
     asyncio.run(run())
 
 
+def test_a_door_that_closes_waits_for_no_answer() -> None:
+    """A request may wait for a minute for a controller; a node that stops does not wait with it."""
+
+    async def run() -> None:
+        begun = asyncio.Event()
+
+        async def for_ever(_client: Client, _request: HeartbeatRequest) -> HeartbeatResponse:
+            begun.set()
+            await asyncio.get_running_loop().create_future()
+            raise AssertionError
+
+        async def use(door: KafkaDoor) -> None:
+            async with connected(door) as (reader, writer):
+                writer.write(heartbeat(1))
+                await begun.wait()
+                door.close()
+                assert await reader.read() == b""
+
+        await with_door(use, answer=for_ever)
+
+    asyncio.run(run())
+
+
 def fetch(correlation_id: int, partitions: int) -> bytes:
     wanted = tuple(FetchPartition(partition=number) for number in range(partitions))
     request = FetchRequest(topics=(FetchTopic(topic="t", partitions=wanted),))
