@@ -179,6 +179,9 @@ def dispatch(data: bytes) -> None:
             slot: Any = _Slot()
             dispatcher.produce.begin(client, header, frame, slot, lambda: None)
             return
+        if header.api_key == ApiKey.API_VERSIONS:
+            dispatcher.api_versions(header, frame)
+            return
         _Slot().answer(_loop().run_until_complete(_served(dispatcher, client, header, frame)))
     except WireError:
         return

@@ -254,10 +254,11 @@ class KafkaConnection(asyncio.BufferedProtocol):
         try:
             if header.api_key == ApiKey.FETCH and self._paced:
                 pieces = await self._paced_fetch(client, header, frame, slot)
+            elif header.api_key == ApiKey.API_VERSIONS:
+                pieces, software = self._door.dispatcher.api_versions(header, frame)
+                self._paced = is_librdkafka(software)
             else:
                 pieces = await self._door.dispatcher.serve(client, header, frame, slot.mute)
-            if header.api_key == ApiKey.API_VERSIONS:
-                self._paced = is_librdkafka(*self._door.dispatcher.software(header, frame))
         except WireError as error:
             self.refuse(str(error))
         except Exception:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cluster.listeners.kafka.features import Features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.produce import KafkaProduce
-from cluster.listeners.kafka.request import Api, Buffer, Client, answer_bytes, serve
+from cluster.listeners.kafka.request import Api, Buffer, Client, Software, answer_bytes, serve
 from storage.errors import ErrorCode
 from wire.api_keys import ApiKey
 from wire.api_versions import ADVERTISED, MESSAGES
@@ -62,26 +62,27 @@ class Dispatcher:
         frame: memoryview,
         mute: Callable[[float], None],
     ) -> Sequence[Buffer]:
-        """The answer, in pieces. mute: as in KafkaFetch.answer. Raises WireError."""
+        """The answer to all but Produce and ApiVersions, in pieces. mute: as in KafkaFetch.answer. Raises WireError."""
         if header.api_key == ApiKey.FETCH:
             flexible = header.api_version >= FetchRequest.FLEXIBLE
             request = decode(FetchRequest, header.api_version, flexible, frame[header.body_at :])
             head = response_header(ApiKey.FETCH, header.correlation_id, flexible=flexible)
             return [head, *await self._fetch.answer(client, request, mute)]
-        if header.api_key == ApiKey.API_VERSIONS:
-            return [self._api_versions(header, frame)]
         return [await serve(self._apis[header.api_key], client, header, frame)]
 
-    def software(self, header: RequestHeader, frame: memoryview) -> tuple[str, str]:
-        """Name and version of the client's software, as its ApiVersions request says; empty when it does not say."""
-        request = _read_api_versions(header, frame)
-        if request is None:
-            return "", ""
-        return request.client_software_name, request.client_software_version
-
-    def _api_versions(self, header: RequestHeader, frame: memoryview) -> Buffer:
+    def api_versions(
+        self, header: RequestHeader, frame: memoryview
+    ) -> tuple[Sequence[Buffer], Software]:
+        """The answer, and what the client says it is. Raises WireError."""
         first, last = _UNDERSTOOD[ApiKey.API_VERSIONS]
-        known = _read_api_versions(header, frame) is not None
+        known = first <= header.api_version <= last
+        software = Software("", "")
+        if known:
+            flexible = header.api_version >= ApiVersionsRequest.FLEXIBLE
+            request = decode(
+                ApiVersionsRequest, header.api_version, flexible, frame[header.body_at :]
+            )
+            software = Software(request.client_software_name, request.client_software_version)
         keys = ADVERTISED if known else {ApiKey.API_VERSIONS: (first, last)}
         features = self._features()
         response = ApiVersionsResponse(
@@ -96,13 +97,6 @@ class Dispatcher:
             ),
         )
         # Whoever asks in a version that we do not know can read version 0.
-        return answer_bytes(response, header if known else header._replace(api_version=0))
+        spoken = header if known else header._replace(api_version=0)
+        return [answer_bytes(response, spoken)], software
 
-
-def _read_api_versions(header: RequestHeader, frame: memoryview) -> ApiVersionsRequest | None:
-    """None for a version to come. Raises WireError."""
-    first, last = _UNDERSTOOD[ApiKey.API_VERSIONS]
-    if not first <= header.api_version <= last:
-        return None
-    flexible = header.api_version >= ApiVersionsRequest.FLEXIBLE
-    return decode(ApiVersionsRequest, header.api_version, flexible, frame[header.body_at :])

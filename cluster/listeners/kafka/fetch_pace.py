@@ -7,17 +7,17 @@ that is given a little less than it can take never stops. Other clients ask when
 
 from collections.abc import Sequence
 
-from cluster.listeners.kafka.request import Buffer
+from cluster.listeners.kafka.request import Buffer, Software
 
 # An answer that is ready so much later than it was due costs the connection nothing.
 CREDIT_S = 0.01
 
 
-def is_librdkafka(software_name: str, software_version: str) -> bool:
+def is_librdkafka(software: Software) -> bool:
     """Whether a client is librdkafka, as it says in ApiVersions (KIP-511). Programs that wrap it give their own name,
     and a version like 2.16.1-librdkafka-2.16.0.
     """
-    return "rdkafka" in f"{software_name} {software_version}"
+    return "rdkafka" in f"{software.name} {software.version}"
 
 
 class FetchPace:

@@ -20,6 +20,13 @@ class Client(NamedTuple):
     api_version: int
 
 
+class Software(NamedTuple):
+    """What a client says it is, in ApiVersions (KIP-511); empty when it does not say."""
+
+    name: str
+    version: str
+
+
 class Api(NamedTuple):
     """How one kind of request is answered."""
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.listeners.kafka.fetch_pace import CREDIT_S, FetchPace, is_librdkafka
+from cluster.listeners.kafka.request import Software
 
 RATE = 1_000_000
 
@@ -19,7 +20,7 @@ RATE = 1_000_000
     ],
 )
 def test_librdkafka_is_known_by_name_or_version(name: str, version: str, found: bool) -> None:
-    assert is_librdkafka(name, version) is found
+    assert is_librdkafka(Software(name, version)) is found
 
 
 def test_what_was_given_delays_the_next_by_its_size() -> None:
