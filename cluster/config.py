@@ -121,6 +121,14 @@ class NodeConfig(Struct, frozen=True, kw_only=True, rename=lambda name: name.rep
             "connections. What comes beyond is left in the sockets.",
         ),
     ] = 256 << 20
+    queued_max_response_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="How much memory answers to Kafka clients may take that the clients have not read yet, over "
+            "all connections. Beyond it a fetch gets one batch.",
+        ),
+    ] = 256 << 20
     max_connections: Annotated[
         int,
         Meta(ge=1, description="Connections of Kafka clients that one listener takes."),

@@ -93,7 +93,7 @@ class Node:
                 await door.start(*_services(broker, door.endpoint))
                 log.info("listening", name=door.endpoint.name, address=door.endpoint.address)
             for kafka in doors.kafka:
-                tasks.create_task(kafka.run(dispatcher(services)))
+                tasks.create_task(kafka.run(dispatcher(services, kafka.unsent)))
                 log.info("listening", name=kafka.endpoint.name, address=kafka.endpoint.address)
             announcing = tasks.create_task(self._announce(broker, doors))
             stopping = tasks.create_task(self._stop_when_asked(broker, doors))

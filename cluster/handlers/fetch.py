@@ -1,7 +1,9 @@
 """Fetch: read what is committed, or wait for it. Both doors call it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from cluster.replication.partition import Partition
@@ -108,40 +110,84 @@ class FetchHandler:
         """Read all partitions, waiting up to `max_wait_s` for `min_bytes`. An error, a lost leader or another node to
         read from ends the wait.
         """
-        results, found = self._read_all(requests, max_bytes, reader)
-        if found >= min_bytes or max_wait_s <= 0 or any(each.urgent for each in results):
-            return results
-        moved = asyncio.Event()
-        partitions = [self.lookup(each.topic, each.partition) for each in requests]
-        wake = moved.set
-        for partition in partitions:
+        under_way = _UnderWay(self, requests, max_bytes, reader)
+        for index in range(len(requests)):
+            under_way.read(index)
+        if max_wait_s <= 0 or under_way.is_over(min_bytes):
+            return under_way.results
+        with self._watched(requests) as moved:
+            try:
+                async with asyncio.timeout(max_wait_s):
+                    while not under_way.is_over(min_bytes):
+                        for index in await moved.take():
+                            under_way.read(index)
+            except TimeoutError:
+                pass
+        return under_way.results
+
+    @contextmanager
+    def _watched(self, requests: Sequence[FetchFrom]) -> Iterator["_Moved"]:
+        """Which of them have had news since they were read."""
+        moved = _Moved()
+        watching = [
+            (self.lookup(each.topic, each.partition), partial(moved.note, index))
+            for index, each in enumerate(requests)
+        ]
+        for partition, wake in watching:
             partition.on_commit.add(wake)
         try:
-            async with asyncio.timeout(max_wait_s):
-                while found < min_bytes and not any(each.urgent for each in results):
-                    await moved.wait()
-                    moved.clear()
-                    results, found = self._read_all(requests, max_bytes, reader)
-        except TimeoutError:
-            pass
+            yield moved
         finally:
-            for partition in partitions:
+            for partition, wake in watching:
                 partition.on_commit.discard(wake)
-        return results
 
-    def _read_all(
-        self, requests: Sequence[FetchFrom], max_bytes: int, reader: Reader
-    ) -> tuple[list[Fetched], int]:
-        results = []
-        found = 0
-        for request in requests:
-            # At least one batch in all: a batch larger than the limit must not block its reader for ever.
-            result = self.read(
-                request, max(0, max_bytes - found), min_one_batch=not found, reader=reader
-            )
-            found += len(result.batches)
-            results.append(result)
-        return results, found
+
+class _UnderWay:
+    """What has been read for one request so far."""
+
+    def __init__(
+        self, handler: FetchHandler, requests: Sequence[FetchFrom], max_bytes: int, reader: Reader
+    ) -> None:
+        self.results = [Fetched(each.topic, each.partition, None) for each in requests]
+        self._handler = handler
+        self._requests = requests
+        self._max_bytes = max_bytes
+        self._reader = reader
+        self._found_bytes = 0
+
+    def read(self, index: int) -> None:
+        """One partition, for the first time or again."""
+        others = self._found_bytes - len(self.results[index].batches)
+        # At least one batch in all: a batch larger than the limit must not block its reader for ever.
+        result = self._handler.read(
+            self._requests[index],
+            max(0, self._max_bytes - others),
+            min_one_batch=not others,
+            reader=self._reader,
+        )
+        self.results[index] = result
+        self._found_bytes = others + len(result.batches)
+
+    def is_over(self, min_bytes: int) -> bool:
+        """Whether there is enough, or something that must be told now."""
+        return self._found_bytes >= min_bytes or any(each.urgent for each in self.results)
+
+
+class _Moved:
+    def __init__(self) -> None:
+        self._indexes: dict[int, None] = {}
+        self._any = asyncio.Event()
+
+    def note(self, index: int) -> None:
+        self._indexes[index] = None
+        self._any.set()
+
+    async def take(self) -> Iterable[int]:
+        """Wait for some."""
+        await self._any.wait()
+        self._any.clear()
+        taken, self._indexes = self._indexes, {}
+        return taken
 
 
 def _elsewhere(

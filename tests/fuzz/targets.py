@@ -32,6 +32,7 @@ from cluster.listeners.kafka.produce import KafkaProduce
 from cluster.listeners.kafka.quotas import ClientQuotas
 from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Client, api
+from cluster.listeners.kafka.send_budget import SendBudget
 from cluster.replication.partition import Partition
 from kraft.metadata.image import EMPTY_IMAGE
 from tests.wire.samples import messages, sample
@@ -147,6 +148,7 @@ def _dispatcher() -> Dispatcher:
         lambda: EMPTY_IMAGE,
         Racks(1, lambda: EMPTY_IMAGE, {}),
         quotas,
+        SendBudget(1 << 20),
     )
     produce_api = KafkaProduce(handler, lambda: EMPTY_IMAGE, quotas)
     return Dispatcher(produce_api, fetch, apis, lambda: features(EMPTY_IMAGE))

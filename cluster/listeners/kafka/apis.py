@@ -33,6 +33,7 @@ from cluster.listeners.kafka.quota_api import KafkaQuotas
 from cluster.listeners.kafka.quotas import ClientQuotas
 from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Api, api
+from cluster.listeners.kafka.send_budget import SendBudget
 from cluster.listeners.kafka.topics import KafkaTopics
 from cluster.replication.partition import Partition, TopicIdPartition
 from kraft.metadata.image import MetadataImage
@@ -98,12 +99,12 @@ class Services(NamedTuple):
     quotas: ClientQuotas
 
 
-def dispatcher(services: Services) -> Dispatcher:
-    """Everything a broker answers over the Kafka protocol."""
+def dispatcher(services: Services, unsent: SendBudget) -> Dispatcher:
+    """Everything a broker answers over the Kafka protocol. unsent: of the listener."""
     produce = KafkaProduce(services.produce, services.image, services.quotas)
     racks = Racks(services.config.node_id, services.image, services.config.static)
     fetch = KafkaFetch(
-        services.fetch, FetchSessions(services.rng), services.image, racks, services.quotas
+        services.fetch, FetchSessions(services.rng), services.image, racks, services.quotas, unsent
     )
     return Dispatcher(produce, fetch, _apis(services), lambda: features(services.image()))
 

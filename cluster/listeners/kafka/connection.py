@@ -27,8 +27,10 @@ log = structlog.get_logger("kafka")
 _LENGTH = struct.Struct(">i")
 # Answers that may be outstanding on one connection; then nothing more is read from it.
 MAX_IN_FLIGHT = 256
-# Bytes that may wait to be written before nothing more is begun.
-WRITE_HIGH_WATER = 4 << 20
+# The longest request that carries no records: taking it apart holds up everybody else.
+OTHERS_MAX_BYTES = 8 << 20
+# Bytes that may wait to be written before nothing more is begun, and they count for all connections.
+WRITE_HIGH_WATER = 256 << 10
 
 
 class Slot:
@@ -149,10 +151,13 @@ class KafkaConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The client reads too slowly: begin nothing more."""
         self._write_paused = True
+        assert self._transport is not None
+        self._door.unsent.update(self, self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """Go on."""
         self._write_paused = False
+        self._door.unsent.update(self, 0)
         self._pump()
 
     def refuse(self, reason: str) -> None:
@@ -232,6 +237,11 @@ class KafkaConnection(asyncio.BufferedProtocol):
     def _begin(self, frame: memoryview) -> None:
         door = self._door
         header = door.dispatcher.header(frame)
+        if len(frame) > OTHERS_MAX_BYTES and header.api_key != ApiKey.PRODUCE:
+            raise WireError(
+                f"a {ApiKey(header.api_key).name} request of {len(frame)} bytes; only Produce may be longer than "
+                f"{OTHERS_MAX_BYTES}"
+            )
         self.client_id = header.client_id
         client = Client(header.client_id, self.host, door.endpoint.name, header.api_version)
         if header.api_key == ApiKey.PRODUCE:

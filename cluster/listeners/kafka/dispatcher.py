@@ -99,4 +99,3 @@ class Dispatcher:
         # Whoever asks in a version that we do not know can read version 0.
         spoken = header if known else header._replace(api_version=0)
         return [answer_bytes(response, spoken)], software
-

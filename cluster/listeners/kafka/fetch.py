@@ -9,6 +9,7 @@ from cluster.listeners.kafka.fetch_sessions import (
     FINAL_EPOCH,
     INITIAL_EPOCH,
     NO_SESSION,
+    PARTITIONS_MAX,
     FetchSession,
     FetchSessions,
     PartitionKey,
@@ -18,10 +19,12 @@ from cluster.listeners.kafka.fetch_sessions import (
 from cluster.listeners.kafka.quotas import ClientQuotas, throttle_ms
 from cluster.listeners.kafka.racks import Racks
 from cluster.listeners.kafka.request import Buffer, Client
+from cluster.listeners.kafka.send_budget import SendBudget
 from kraft.metadata.client_quotas import CONSUMER_BYTE_RATE
 from kraft.metadata.errors import UnknownTopicIdError
 from kraft.metadata.image import MetadataImage
 from storage.errors import ErrorCode, OttlaError
+from wire.errors import WireError
 from wire.fetch import TOPIC_IDS, PartitionFetched, TopicFetched, encode_fetched
 from wire.messages.fetch import FetchRequest, FetchTopic, ForgottenTopic
 
@@ -43,8 +46,10 @@ class KafkaFetch:
         image: Callable[[], MetadataImage],
         racks: Racks,
         quotas: ClientQuotas,
+        unsent: SendBudget,
     ) -> None:
         self._quotas = quotas
+        self._unsent = unsent
         self._racks = racks
         self._handler = handler
         self._sessions = sessions
@@ -82,15 +87,19 @@ class KafkaFetch:
     def _partitions(
         self, request: FetchRequest
     ) -> tuple[FetchSession | None, Sequence[tuple[PartitionKey, Wanted]]]:
-        """What is to be read, and the session that it belongs to. Raises the session errors."""
+        """What is to be read, and the session that it belongs to. Raises the session errors, WireError."""
         wanted = list(_wanted(request.topics))
+        if len(wanted) > PARTITIONS_MAX:
+            raise WireError(
+                f"a Fetch of {len(wanted)} partitions; {PARTITIONS_MAX} are read at once at most"
+            )
         if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
             self._sessions.end(request.session_id)
             if request.session_epoch == FINAL_EPOCH:
                 return None, wanted
             return self._sessions.begin(wanted), wanted
-        session = self._sessions.go_on(request.session_id, request.session_epoch)
-        session.update(wanted, _forgotten(request.forgotten_topics_data))
+        forgotten = _forgotten(request.forgotten_topics_data)
+        session = self._sessions.go_on(request.session_id, request.session_epoch, wanted, forgotten)
         return session, list(session.wanted.items())
 
     async def _read(
@@ -121,7 +130,7 @@ class KafkaFetch:
                 )
             )
         wait_s = 0.0 if results else min(max(request.max_wait_ms, 0) / 1000, MAX_WAIT_S)
-        most = min(max(request.max_bytes, 0), MAX_RESPONSE_BYTES)
+        most = min(max(request.max_bytes, 0), MAX_RESPONSE_BYTES, self._unsent.room_bytes)
         most = self._quotas.most(client.client_id, CONSUMER_BYTE_RATE, most)
         found = await self._handler.fetch(
             [each for _, each in known],

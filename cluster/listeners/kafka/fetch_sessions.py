@@ -17,7 +17,7 @@ FINAL_EPOCH = -1
 SESSIONS_MAX = 1000
 """Kafka's max.incremental.fetch.session.cache.slots."""
 PARTITIONS_MAX = 100_000
-"""Partitions over all sessions; a client that does not fit fetches without a session."""
+"""Partitions over all sessions, and of one request."""
 
 
 class FetchSessionIdNotFoundError(OttlaError):
@@ -95,29 +95,29 @@ class FetchSessions:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._sessions: OrderedDict[int, FetchSession] = OrderedDict()
+        self._partitions = 0
 
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def begin(self, partitions: Sequence[tuple[PartitionKey, Wanted]]) -> FetchSession | None:
-        """A new session; None when there is no place for so many partitions."""
-        held = sum(len(each.wanted) for each in self._sessions.values())
-        while self._sessions and (
-            len(self._sessions) >= SESSIONS_MAX or held + len(partitions) > PARTITIONS_MAX
-        ):
-            _, oldest = self._sessions.popitem(last=False)
-            held -= len(oldest.wanted)
-        if len(partitions) > PARTITIONS_MAX:
-            return None
+    def begin(self, partitions: Sequence[tuple[PartitionKey, Wanted]]) -> FetchSession:
+        """A new session, of PARTITIONS_MAX partitions at most."""
+        if len(self._sessions) >= SESSIONS_MAX:
+            self.end(next(iter(self._sessions)))
         session_id = self._rng.randrange(1, 2**31)
         while session_id in self._sessions:
             session_id = self._rng.randrange(1, 2**31)
         session = self._sessions[session_id] = FetchSession(session_id)
-        session.update(partitions, ())
+        self._update(session, partitions, ())
         return session
 
-    def go_on(self, session_id: int, epoch: int) -> FetchSession:
-        """The next request of a session. Raises FetchSessionIdNotFoundError, InvalidFetchSessionEpochError."""
+    def go_on(
+        self,
+        session_id: int,
+        epoch: int,
+        wanted: Iterable[tuple[PartitionKey, Wanted]],
+        forgotten: Iterable[PartitionKey],
+    ) -> FetchSession:
+        """The next request of a session, and what it changes. Raises FetchSessionIdNotFoundError,
+        InvalidFetchSessionEpochError.
+        """
         session = self._sessions.get(session_id)
         if session is None:
             raise FetchSessionIdNotFoundError(f"there is no fetch session {session_id}")
@@ -127,8 +127,26 @@ class FetchSessions:
             )
         session.epoch = 1 if session.epoch == 2**31 - 1 else session.epoch + 1
         self._sessions.move_to_end(session_id)
+        self._update(session, wanted, forgotten)
         return session
+
+    def _update(
+        self,
+        session: FetchSession,
+        wanted: Iterable[tuple[PartitionKey, Wanted]],
+        forgotten: Iterable[PartitionKey],
+    ) -> None:
+        """Those that have been quiet for longest make room. One that has grown too large by itself is answered once
+        more, and then not known any more.
+        """
+        before = len(session.wanted)
+        session.update(wanted, forgotten)
+        self._partitions += len(session.wanted) - before
+        while self._partitions > PARTITIONS_MAX:
+            self.end(next(iter(self._sessions)))
 
     def end(self, session_id: int) -> None:
         """Forget a session; no error when there is none."""
-        self._sessions.pop(session_id, None)
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self._partitions -= len(session.wanted)

@@ -13,6 +13,7 @@ from cluster.listeners.kafka.budget import ReceiveBudget
 from cluster.listeners.kafka.connection import KafkaConnection
 from cluster.listeners.kafka.dispatcher import Dispatcher
 from cluster.listeners.kafka.fetch_pace import FetchPace
+from cluster.listeners.kafka.send_budget import SendBudget
 from cluster.ports import ListenerError
 from wire.frames import SCRATCH_BYTES
 
@@ -27,6 +28,7 @@ class KafkaLimits(NamedTuple):
 
     max_request_bytes: int = 100 << 20
     max_queued_bytes: int = 256 << 20
+    max_unsent_bytes: int = 256 << 20
     max_connections: int = 2**31 - 1
     max_connections_per_ip: int = 2**31 - 1
     idle_ms: int = 600_000
@@ -38,6 +40,7 @@ class KafkaLimits(NamedTuple):
         return cls(
             config.socket_request_max_bytes,
             config.queued_max_request_bytes,
+            config.queued_max_response_bytes,
             config.max_connections,
             config.max_connections_per_ip,
             config.connections_max_idle_ms,
@@ -61,6 +64,7 @@ class KafkaDoor:
         self._by_host: dict[str, int] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self.budget = ReceiveBudget(limits.max_queued_bytes)
+        self.unsent = SendBudget(limits.max_unsent_bytes)
         self.pace = FetchPace(limits.fetch_byte_rate)
         self._closed = asyncio.Event()
 
@@ -116,6 +120,7 @@ class KafkaDoor:
     def left(self, connection: KafkaConnection) -> None:
         """A connection is gone."""
         self.budget.update(connection, 0)
+        self.unsent.update(connection, 0)
         if self._connections.pop(connection, self) is self:
             return
         left = self._by_host[connection.host] = self._by_host[connection.host] - 1

@@ -1,6 +1,7 @@
 """Fetch: minimum bytes, waiting, limits that no large batch can block, and ListOffsets beside it."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,31 @@ def test_the_wait_ends_when_there_is_enough() -> None:
         assert len(found[0].batches) >= 350
         assert loop.time() - began_s == pytest.approx(0.3)
         assert not len(partition.on_commit)
+
+    simulate(run())
+
+
+def test_while_it_waits_only_what_has_moved_is_read_again() -> None:
+    async def run() -> None:
+        partitions = [leading(index) for index in range(50)]
+        read: list[int] = []
+
+        class Counting(FetchHandler):
+            def read(self, request: FetchFrom, max_bytes: int, **how: Any) -> Fetched:
+                read.append(request.partition)
+                return super().read(request, max_bytes, **how)
+
+        house = Counting(lookup(*partitions))
+        loop = asyncio.get_running_loop()
+        for turn in (1, 2, 3):
+            loop.call_later(0.1 * turn, append, partitions[7], b"x" * 100)
+        loop.call_later(0.25, append, partitions[9], b"x" * 100)
+        found = await house.fetch(
+            [at(0, index) for index in range(50)], max_wait_s=5.0, min_bytes=600, max_bytes=1000
+        )
+        assert read == [*range(50), 7, 7, 9, 7]
+        assert [each.next_offset for each in found if each.next_offset] == [3, 1]
+        assert sum(len(each.on_commit) for each in partitions) == 0
 
     simulate(run())
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -70,6 +71,12 @@ def heartbeat(correlation_id: int, group: str = "g") -> bytes:
     return framed(12, 3, correlation_id, body, flexible=False)
 
 
+def fetch(correlation_id: int, partitions: int) -> bytes:
+    wanted = tuple(FetchPartition(partition=number) for number in range(partitions))
+    request = FetchRequest(topics=(FetchTopic(topic="t", partitions=wanted),))
+    return framed(1, 4, correlation_id, bytes(encode(request, 4, False)), flexible=False)
+
+
 async def with_door(
     use: Callable[[KafkaDoor], Awaitable[None]],
     limits: KafkaLimits | None = None,
@@ -81,12 +88,14 @@ async def with_door(
 
     handler = ProduceHandler(nothing_here, lambda _: None, lambda: 0, lambda: 0)
     quotas = ClientQuotas(lambda: limits_of_clients or {}, time.monotonic)
+    door = KafkaDoor(Endpoint("KAFKA", "127.0.0.1", 0), limits or KafkaLimits())
     fetch = KafkaFetch(
         FetchHandler(nothing_here),
         FetchSessions(random.Random(1)),
         lambda: EMPTY_IMAGE,
         Racks(1, lambda: EMPTY_IMAGE, {}),
         quotas,
+        door.unsent,
     )
     dispatcher = Dispatcher(
         KafkaProduce(handler, lambda: EMPTY_IMAGE, quotas),
@@ -94,7 +103,6 @@ async def with_door(
         dict([api(HeartbeatRequest, answer or at_once)]),
         lambda: features(EMPTY_IMAGE),
     )
-    door = KafkaDoor(Endpoint("KAFKA", "127.0.0.1", 0), limits or KafkaLimits())
     async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(door.run(dispatcher))
         try:
@@ -217,6 +225,8 @@ def test_a_slow_request_holds_back_its_connection_and_no_other() -> None:
         framed(12, 99, 1, b"", flexible=False),
         framed(12, 3, 1, b"\xff", flexible=False),
         framed(0, 2, 1, b"", flexible=False),
+        framed(12, 3, 1, bytes(8 << 20), flexible=False),
+        fetch(1, partitions=100_001),
     ],
 )
 def test_bytes_that_are_no_request_end_the_connection_and_nothing_else(garbage: bytes) -> None:
@@ -325,15 +335,44 @@ def test_a_door_that_closes_waits_for_no_answer() -> None:
     asyncio.run(run())
 
 
-def fetch(correlation_id: int, partitions: int) -> bytes:
-    wanted = tuple(FetchPartition(partition=number) for number in range(partitions))
-    request = FetchRequest(topics=(FetchTopic(topic="t", partitions=wanted),))
-    return framed(1, 4, correlation_id, bytes(encode(request, 4, False)), flexible=False)
-
-
 def hello(correlation_id: int, name: str, version: str) -> bytes:
     request = ApiVersionsRequest(client_software_name=name, client_software_version=version)
     return framed(18, 3, correlation_id, bytes(encode(request, 3, True)), flexible=True)
+
+
+def test_what_a_client_does_not_read_counts_until_it_does_or_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def use(door: KafkaDoor) -> None:
+        moved = asyncio.Event()
+        update = door.unsent.update
+
+        def watched(connection: Hashable, held_bytes: int) -> None:
+            update(connection, held_bytes)
+            moved.set()
+
+        async def room(*, all_of_it: bool) -> None:
+            while (door.unsent.room_bytes == 1 << 20) != all_of_it:
+                await moved.wait()
+                moved.clear()
+
+        monkeypatch.setattr(door.unsent, "update", watched)
+        # Connections have it from their listener.
+        door._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        for reads in (True, False):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                client.connect(("127.0.0.1", door.port))
+                client.sendall(fetch(1, partitions=20_000))
+                await room(all_of_it=False)
+                if reads:
+                    reader, writer = await asyncio.open_connection(sock=client.dup())
+                    await answers(reader, 1)
+                    await room(all_of_it=True)
+                    writer.close()
+            await room(all_of_it=True)
+
+    asyncio.run(with_door(use, KafkaLimits(max_unsent_bytes=1 << 20)))
 
 
 def test_a_librdkafka_that_was_given_much_waits_for_more_and_others_do_not() -> None:
