@@ -7,7 +7,7 @@ first. Tagged fields that are not known are skipped, as KIP-482 demands.
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from wire.errors import WireError
@@ -54,6 +54,17 @@ def decode(message: type[M], version: int, flexible: bool, data: memoryview) -> 
         raise WireError(f"{message.__name__} v{version}: {error}") from None
     assert isinstance(found, message)
     return found
+
+
+class _Encoded(bytes):
+    """A part of an array, as it is to be written."""
+
+
+def encoded(part: M, version: int, flexible: bool) -> M:
+    """A part of an array, encoded: it is put in its place, as often as one likes, in messages of that version. Nothing
+    can be read from it.
+    """
+    return cast("M", _Encoded(encode(part, version, flexible)))
 
 
 def encode(message: Message, version: int, flexible: bool) -> bytearray:
@@ -233,7 +244,10 @@ def _field_writer(field: Field, version: int, flexible: bool) -> Writer:
         else:
             out += int32.pack(len(value))
         for each in value:
-            item(out, each)
+            if type(each) is _Encoded:
+                out += each
+            else:
+                item(out, each)
 
     return write
 

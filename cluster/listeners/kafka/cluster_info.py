@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from cluster.handlers.admin import AdminHandler
 from cluster.handlers.quorum import QuorumHandler
 from cluster.listeners.kafka.addresses import node_endpoints
-from cluster.listeners.kafka.metadata import CLUSTER_OPERATIONS, offline
+from cluster.listeners.kafka.metadata import CLUSTER_OPERATIONS
 from cluster.listeners.kafka.request import Client
+from cluster.listeners.kafka.told_topics import offline
 from cluster.replication.partition import Partition, TopicIdPartition
 from kraft.metadata.image import MetadataImage, TopicImage
 from storage.disk import Disk
