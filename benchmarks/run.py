@@ -28,6 +28,7 @@ IDLE_SETTLE_S = 10
 IDLE_S = 30
 TICKS = os.sysconf("SC_CLK_TCK")
 PARTITIONS_FOR_MEMORY = 1000
+IDLE_CONNECTIONS = 10_000
 
 
 class Figure(NamedTuple):
@@ -124,6 +125,28 @@ class Bench:
             wrong = facts["failed"] + facts["lost"] + facts["duplicates"] + facts["out_of_order"]
             yield Figure(f"records failed or wrong after {how}", wrong, "", 0, at_most=True)
 
+    def connections(self) -> Iterator[Figure]:
+        """What Kafka clients cost that are there and say nothing: all at one node."""
+        kafka = self._cluster.nodes[0].kafka
+        assert kafka is not None
+        host, _, port = kafka.rpartition(":")
+        quiet = self.ottla("latency", "--seconds", "20")["p99_ms"]
+        before = self.memory_mb()
+        many = [sys.executable, "-m", "benchmarks.idle_connections", host, port]
+        with subprocess.Popen(
+            [*many, str(IDLE_CONNECTIONS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as clients:
+            assert clients.stdin is not None
+            assert clients.stdout is not None
+            assert clients.stdout.readline() == b"open\n"
+            more = self.memory_mb() - before
+            busy = self.ottla("latency", "--seconds", "20")["p99_ms"]
+            clients.stdin.close()
+        name = f"{IDLE_CONNECTIONS:,} idle connections"
+        yield Figure(f"memory of {name}", round(more), "MB", 60, at_most=True)
+        ratio = round(busy / quiet, 2)
+        yield Figure(f"p99 of unary produce with {name}", ratio, "times as long", 2, at_most=True)
+
     def partitions(self) -> Iterator[Figure]:
         """Memory with many replicas; it comes last, the topic stays."""
         subprocess.run(
@@ -183,7 +206,7 @@ def show(figures: Sequence[Figure]) -> None:
 def main() -> None:
     """Measure all, or what is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ("idle", "latency", "throughput", "failover", "partitions")
+    names = ("idle", "latency", "throughput", "connections", "failover", "partitions")
     parser.add_argument("only", nargs="*", help=f"of {', '.join(names)}; by default all")
     parser.add_argument("--rounds", type=int, default=20, help="deaths of each kind")
     parser.add_argument("--json", action="store_true")
