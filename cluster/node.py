@@ -14,6 +14,7 @@ from cluster.broker import Broker, Environment
 from cluster.config import NodeConfig
 from cluster.endpoints import PEER, Endpoint, advertised, listeners
 from cluster.errors import NotLeaderError
+from cluster.handlers.client_quotas import ClientQuotasHandler
 from cluster.lingering import tell_what_lingers
 from cluster.listeners import grpc_metadata
 from cluster.listeners.grpc_admin import GrpcAdmin
@@ -138,7 +139,14 @@ def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin, G
         broker.producer_ids,
         hint,
     )
-    admin = GrpcAdmin(listener, broker.node_id, broker.admin, broker.quorum, broker.delete_records)
+    admin = GrpcAdmin(
+        listener,
+        broker.node_id,
+        broker.admin,
+        broker.quorum,
+        broker.delete_records,
+        ClientQuotasHandler(broker.admin),
+    )
     groups = GrpcGroups(listener, broker.groups, broker.group_location, lambda: broker.image)
     return log_service, admin, groups
 

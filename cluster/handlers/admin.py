@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from cluster.errors import NotCaughtUpError
 from cluster.failover.controller_client import ControllerClient
+from kraft.metadata.client_metrics import describe_client_metrics
 from kraft.metadata.effective_config import (
     EffectiveValue,
     Floors,
@@ -11,7 +12,12 @@ from kraft.metadata.effective_config import (
     describe_topic,
     floors,
 )
-from kraft.metadata.errors import BrokerNotRegisteredError, UnknownTopicError
+from kraft.metadata.errors import (
+    BrokerNotRegisteredError,
+    InvalidRequestError,
+    UnknownTopicError,
+)
+from kraft.metadata.group_config import describe_group
 from kraft.metadata.image import MetadataImage
 from kraft.metadata.records import ConfigResource, ResourceType
 from kraft.metadata.replies import ProducerIdBlock, Reply
@@ -51,10 +57,29 @@ class AdminHandler:
         return await self._controller.ask(request, _patience_s(time_left_s))
 
     def configs(self, resource: ConfigResource) -> list[EffectiveValue]:
-        """Every key of a topic or broker with its value and source. Raises UnknownTopicError and the like."""
+        """Every key of a resource with its value and source. Raises UnknownTopicError and the like.
+
+        Groups and subscriptions to client metrics that nobody has heard of are shown what would hold for them.
+        """
         found = self.config_floors(resource)
-        topic = resource.type == ResourceType.TOPIC
-        return describe_topic(found) if topic else describe_broker(found)
+        if resource.type == ResourceType.TOPIC:
+            return describe_topic(found)
+        if resource.type == ResourceType.BROKER:
+            return describe_broker(found)
+        if not resource.name:
+            raise InvalidRequestError("name the group or the subscription to client metrics")
+        own = self.current_image().config(resource)
+        group = resource.type == ResourceType.GROUP
+        return describe_group(own, found) if group else describe_client_metrics(own)
+
+    def config_resources(self, kind: ResourceType) -> list[str]:
+        """Names of what can be configured: all topics, all brokers; groups and subscriptions that have settings."""
+        image = self.current_image()
+        if kind == ResourceType.TOPIC:
+            return sorted(image.topics_by_name)
+        if kind == ResourceType.BROKER:
+            return [str(each) for each in sorted(image.brokers)]
+        return sorted(each.name for each in image.configs if each.type == kind)
 
     def config_floors(self, resource: ConfigResource) -> Floors:
         """What is set at each floor for a topic or broker, or for all brokers when it is neither.

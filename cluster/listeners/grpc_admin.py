@@ -1,32 +1,18 @@
 """AdminService: protobuf to requests, replies to protobuf. What it means is decided in the handlers."""
 
-from collections.abc import Awaitable
-from typing import Any, TypeVar
-
-import grpc.aio
-
 from cluster.handlers.admin import AdminHandler
+from cluster.handlers.client_quotas import ClientQuotasHandler
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.handlers.quorum import QuorumHandler
 from cluster.listeners import grpc_metadata
-from cluster.listeners.grpc_errors import abort, to_proto
+from cluster.listeners.grpc_configs import Context, GrpcConfigs
+from cluster.listeners.grpc_errors import abort, of_refusal, or_abort, to_proto
 from kraft.metadata import replies, requests
-from kraft.metadata.errors import InvalidRequestError, Refusal
-from kraft.metadata.records import ConfigResource, ResourceType
 from ottla.v1 import admin_pb2 as pb
-from ottla.v1 import admin_pb2_grpc, common_pb2
 from storage.errors import OttlaError
 
-Context = grpc.aio.ServicerContext[Any, Any]
-_RESOURCE_TYPES = {
-    pb.RESOURCE_TYPE_TOPIC: ResourceType.TOPIC,
-    pb.RESOURCE_TYPE_BROKER: ResourceType.BROKER,
-}
-T = TypeVar("T")
-ReplyT = TypeVar("ReplyT")
 
-
-class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
+class GrpcAdmin(GrpcConfigs):
     """One listener's admin service."""
 
     def __init__(
@@ -36,10 +22,11 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
         admin: AdminHandler,
         quorum: QuorumHandler,
         delete_records: DeleteRecordsHandler,
+        quotas: ClientQuotasHandler,
     ) -> None:
+        super().__init__(admin, quotas)
         self._listener = listener
         self._node_id = node_id
-        self._admin = admin
         self._quorum = quorum
         self._delete_records = delete_records
 
@@ -88,7 +75,7 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
                 pb.CreatedTopic(
                     name=each.name,
                     topic_id="" if each.refusal is not None else str(each.topic_id),
-                    error=_error(each.refusal),
+                    error=of_refusal(each.refusal),
                     partitions=each.partitions,
                     replication_factor=each.replication_factor,
                 )
@@ -104,7 +91,8 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
         reply = await self._change(wanted, replies.TopicsDeleted, context)
         return pb.DeleteTopicsResponse(
             topics=[
-                pb.DeletedTopic(name=each.name, error=_error(each.refusal)) for each in reply.topics
+                pb.DeletedTopic(name=each.name, error=of_refusal(each.refusal))
+                for each in reply.topics
             ]
         )
 
@@ -138,39 +126,6 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
             )
         return response
 
-    async def DescribeConfigs(  # noqa: N802
-        self, request: pb.DescribeConfigsRequest, _context: Context
-    ) -> pb.DescribeConfigsResponse:
-        """See the proto."""
-        return pb.DescribeConfigsResponse(
-            resources=[self._described(each) for each in request.resources]
-        )
-
-    async def AlterConfigs(  # noqa: N802
-        self, request: pb.AlterConfigsRequest, context: Context
-    ) -> pb.AlterConfigsResponse:
-        """See the proto."""
-        try:
-            resources = [_resource(each.resource) for each in request.changes]
-        except OttlaError as error:
-            await abort(context, error)
-        wanted = requests.AlterConfigs(
-            changes=tuple(
-                requests.ConfigChange(
-                    resource=resource, set=dict(each.set), unset=tuple(each.unset)
-                )
-                for resource, each in zip(resources, request.changes, strict=True)
-            ),
-            validate_only=request.validate_only,
-        )
-        reply = await self._change(wanted, replies.ConfigsAltered, context)
-        return pb.AlterConfigsResponse(
-            resources=[
-                pb.AlteredConfigs(resource=change.resource, error=_error(each.refusal))
-                for change, each in zip(request.changes, reply.changes, strict=True)
-            ]
-        )
-
     async def ElectLeaders(  # noqa: N802
         self, request: pb.ElectLeadersRequest, context: Context
     ) -> pb.ElectLeadersResponse:
@@ -185,7 +140,7 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
                 pb.ElectedLeader(
                     topic=each.topic,
                     partition=each.partition,
-                    error=_error(each.refusal),
+                    error=of_refusal(each.refusal),
                     leader_id=each.leader,
                 )
                 for each in reply.partitions
@@ -208,7 +163,7 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
         return pb.AlterPartitionReassignmentsResponse(
             partitions=[
                 pb.AlteredReassignment(
-                    topic=each.topic, partition=each.partition, error=_error(each.refusal)
+                    topic=each.topic, partition=each.partition, error=of_refusal(each.refusal)
                 )
                 for each in reply.partitions
             ]
@@ -234,7 +189,7 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
         self, _request: pb.DescribeQuorumRequest, context: Context
     ) -> pb.DescribeQuorumResponse:
         """The quorum as its leader sees it, or as this node does when there is none."""
-        found = await _or_abort(self._quorum.describe(), context)
+        found = await or_abort(self._quorum.describe(), context)
         return pb.DescribeQuorumResponse(
             leader_id=found.leader_id,
             term=found.term,
@@ -260,21 +215,21 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
 
     async def AddVoter(self, request: pb.AddVoterRequest, context: Context) -> pb.AddVoterResponse:  # noqa: N802
         """See the proto."""
-        await _or_abort(self._quorum.add(request.node_id), context)
+        await or_abort(self._quorum.add(request.node_id), context)
         return pb.AddVoterResponse()
 
     async def RemoveVoter(  # noqa: N802
         self, request: pb.RemoveVoterRequest, context: Context
     ) -> pb.RemoveVoterResponse:
         """See the proto."""
-        await _or_abort(self._quorum.remove(request.node_id), context)
+        await or_abort(self._quorum.remove(request.node_id), context)
         return pb.RemoveVoterResponse()
 
     async def TransferLeadership(  # noqa: N802
         self, request: pb.TransferLeadershipRequest, context: Context
     ) -> pb.TransferLeadershipResponse:
         """See the proto."""
-        leader = await _or_abort(self._quorum.transfer(request.node_id), context)
+        leader = await or_abort(self._quorum.transfer(request.node_id), context)
         return pb.TransferLeadershipResponse(leader_id=leader)
 
     async def UpdateMetadataLevel(  # noqa: N802
@@ -284,52 +239,6 @@ class GrpcAdmin(admin_pb2_grpc.AdminServiceServicer):
         wanted = requests.UpdateMetadataLevel(level=request.level)
         reply = await self._change(wanted, replies.MetadataLevelUpdated, context)
         return pb.UpdateMetadataLevelResponse(level=reply.level)
-
-    async def _change(
-        self, request: requests.ControllerRequest, kind: type[ReplyT], context: Context
-    ) -> ReplyT:
-        reply = await _or_abort(self._admin.change(request, context.time_remaining()), context)
-        assert isinstance(reply, kind), reply
-        return reply
-
-    def _described(self, wanted: pb.ConfigResource) -> pb.DescribedConfigs:
-        try:
-            found = self._admin.configs(_resource(wanted))
-        except OttlaError as error:
-            return pb.DescribedConfigs(resource=wanted, error=to_proto(error))
-        return pb.DescribedConfigs(
-            resource=wanted,
-            entries=[
-                pb.ConfigEntry(
-                    name=each.key,
-                    value=each.value,
-                    source=pb.ConfigSource.ValueType(each.source),
-                    documentation=each.documentation,
-                    read_only=each.read_only,
-                )
-                for each in found
-            ],
-        )
-
-
-async def _or_abort(work: Awaitable[T], context: Context) -> T:
-    try:
-        return await work
-    except OttlaError as error:
-        await abort(context, error)
-
-
-def _error(refusal: Refusal | None) -> common_pb2.Error | None:
-    return None if refusal is None else to_proto(refusal.to_error())
-
-
-def _resource(wanted: pb.ConfigResource) -> ConfigResource:
-    kind = _RESOURCE_TYPES.get(wanted.type)
-    if kind is None:
-        raise InvalidRequestError(
-            f"the resource {wanted.name!r} has no known type: RESOURCE_TYPE_TOPIC or RESOURCE_TYPE_BROKER"
-        )
-    return ConfigResource(kind, wanted.name)
 
 
 def _new_topic(wanted: pb.NewTopic) -> requests.NewTopic:

@@ -1,8 +1,8 @@
 """OttlaError on the wire: `ottla.v1.Error` in results, status with google.rpc details for whole calls."""
 
 import typing
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -12,11 +12,14 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status.rpc_status import to_status
 
+from kraft.metadata.errors import Refusal
 from ottla.v1 import common_pb2 as pb
 from storage.errors import ErrorCode, OttlaError
 
 DOMAIN = "ottla"
 RETRY_AFTER_MS = 20
+
+T = TypeVar("T")
 
 # Finds the address of the leader named in an error, as one listener advertises it.
 HintOf = Callable[[OttlaError], "pb.LeaderHint | None"]
@@ -58,6 +61,11 @@ def to_proto(error: OttlaError, leader: pb.LeaderHint | None = None) -> pb.Error
         retry_after_ms=RETRY_AFTER_MS if error.retriable else 0,
         leader=leader,
     )
+
+
+def of_refusal(refusal: Refusal | None) -> pb.Error | None:
+    """The error of one thing that the controller refused or, with None, did."""
+    return None if refusal is None else to_proto(refusal.to_error())
 
 
 def of_code(code: int, what: str) -> pb.Error | None:
@@ -107,6 +115,16 @@ async def abort(
     rich = to_status(Status(code=status_code(error).value[0], message=str(error), details=details))
     await context.abort(rich.code, rich.details or "", rich.trailing_metadata or ())
     raise AssertionError("abort does not return")
+
+
+async def or_abort(
+    work: Awaitable[T], context: "grpc.aio.ServicerContext[typing.Any, typing.Any]"
+) -> T:
+    """What comes of `work`; a refusal ends the call."""
+    try:
+        return await work
+    except OttlaError as error:
+        await abort(context, error)
 
 
 def _pack(message: ErrorInfo | RetryInfo) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from kraft.metadata.config_engine import definitions, dotted, nearest
+from kraft.metadata.effective_config import ConfigSource, EffectiveValue, Synonym
 from kraft.metadata.errors import InvalidConfigError, InvalidRequestError
 from kraft.metadata.records import ConfigResource
 
@@ -58,6 +59,23 @@ def check_client_metrics(resource: ConfigResource, values: Mapping[str, str]) ->
             )
         if key == "match":
             _check_match(value)
+
+
+def describe_client_metrics(values: Mapping[str, str]) -> list[EffectiveValue]:
+    """Every key of a subscription with its value and source; `values` are its own. A default is no place."""
+    described = []
+    for key, definition in CLIENT_METRICS_KEYS.items():
+        own = (Synonym(key, values[key], ConfigSource.CLIENT_METRICS),) if key in values else ()
+        described.append(
+            EffectiveValue(
+                key,
+                own[0].value if own else definition.default_text,
+                own[0].source if own else ConfigSource.DEFAULT,
+                definition.documentation,
+                synonyms=own,
+            )
+        )
+    return described
 
 
 def _check_match(text: str) -> None:

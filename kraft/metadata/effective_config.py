@@ -6,7 +6,7 @@ broker and static floors, because the controller and every replica must read the
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -30,7 +30,7 @@ _SAFETY_BROKER_KEYS = frozenset(TOPIC_SYNONYMS[key] for key in SAFETY_KEYS)
 
 
 class ConfigSource(IntEnum):
-    """Where an effective value comes from (numbers of ottla.v1.ConfigSource, as far as that has them)."""
+    """Where an effective value comes from (numbers of ottla.v1.ConfigSource)."""
 
     TOPIC = 1
     BROKER = 2
@@ -41,14 +41,23 @@ class ConfigSource(IntEnum):
     GROUP = 7
 
 
+class Synonym(NamedTuple):
+    """One place where a value is set, and under which key there."""
+
+    key: str
+    value: str
+    source: ConfigSource
+
+
 class EffectiveValue(Struct, frozen=True):
-    """One key's value in force, as text."""
+    """One key's value in force, as text. synonyms: all places where it is set, what counts first (KIP-226)."""
 
     key: str
     value: str
     source: ConfigSource
     documentation: str
     read_only: bool = False
+    synonyms: tuple[Synonym, ...] = ()
 
 
 class Floors(Struct, frozen=True):
@@ -74,6 +83,23 @@ class Floors(Struct, frozen=True):
         if key in self.static and key not in _SAFETY_BROKER_KEYS:
             return self.static[key], ConfigSource.STATIC
         return BROKER_KEYS[key].default_text, ConfigSource.DEFAULT
+
+    def topic_synonyms(self, key: str) -> tuple[Synonym, ...]:
+        """All places where a topic key's value is set, what counts first."""
+        own = (Synonym(key, self.topic[key], ConfigSource.TOPIC),) if key in self.topic else ()
+        return own + self.broker_synonyms(TOPIC_SYNONYMS[key])
+
+    def broker_synonyms(self, key: str) -> tuple[Synonym, ...]:
+        """All places where a broker key's value is set, what counts first."""
+        places = (
+            (self.broker, ConfigSource.BROKER),
+            (self.cluster, ConfigSource.CLUSTER),
+            (self.static, ConfigSource.STATIC),
+        )
+        set_ = tuple(
+            Synonym(key, values[key], source) for values, source in places if key in values
+        )
+        return (*set_, Synonym(key, BROKER_KEYS[key].default_text, ConfigSource.DEFAULT))
 
 
 def floors(
@@ -130,7 +156,12 @@ def broker_value(found: Floors, key: str) -> Any:
 def describe_topic(found: Floors) -> list[EffectiveValue]:
     """Every key of a topic with its value and source."""
     return [
-        EffectiveValue(key, *found.topic_value(key), definition.documentation)
+        EffectiveValue(
+            key,
+            *found.topic_value(key),
+            definition.documentation,
+            synonyms=found.topic_synonyms(key),
+        )
         for key, definition in TOPIC_KEYS.items()
     ]
 
@@ -138,7 +169,12 @@ def describe_topic(found: Floors) -> list[EffectiveValue]:
 def describe_broker(found: Floors) -> list[EffectiveValue]:
     """Every dynamic key of a broker with its value and source."""
     return [
-        EffectiveValue(key, *found.broker_value(key), definition.documentation)
+        EffectiveValue(
+            key,
+            *found.broker_value(key),
+            definition.documentation,
+            synonyms=found.broker_synonyms(key),
+        )
         for key, definition in BROKER_KEYS.items()
     ]
 

@@ -7,7 +7,13 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct
 
 from kraft.metadata.config_engine import INT32_MAX, definitions, dotted, lookup
-from kraft.metadata.effective_config import Floors, broker_value
+from kraft.metadata.effective_config import (
+    ConfigSource,
+    EffectiveValue,
+    Floors,
+    Synonym,
+    broker_value,
+)
 from kraft.metadata.errors import InvalidConfigError, InvalidRequestError
 from kraft.metadata.records import ConfigResource
 
@@ -76,6 +82,24 @@ def check_group(resource: ConfigResource, values: Mapping[str, str], found: Floo
         raise InvalidConfigError(
             f"{SESSION} of {session} must be more than {HEARTBEAT}, which is {heartbeat}"
         )
+
+
+def describe_group(values: Mapping[str, str], found: Floors) -> list[EffectiveValue]:
+    """Every key of a group with its value and source; `values` are the group's own."""
+    described = []
+    for key, definition in GROUP_KEYS.items():
+        own = (Synonym(key, values[key], ConfigSource.GROUP),) if key in values else ()
+        places = own + found.broker_synonyms(GROUP_LIMITS[key].default)
+        described.append(
+            EffectiveValue(
+                key,
+                places[0].value,
+                places[0].source,
+                definition.documentation,
+                synonyms=places,
+            )
+        )
+    return described
 
 
 def group_value(values: Mapping[str, str], found: Floors, key: str) -> int:

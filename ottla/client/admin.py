@@ -98,7 +98,7 @@ class Admin(GroupAdmin):
         return await self.configs(pb.ConfigResource(type=pb.RESOURCE_TYPE_TOPIC, name=topic))
 
     async def configs(self, resource: pb.ConfigResource) -> list[pb.ConfigEntry]:
-        """Every setting of a topic or broker with its value and where that comes from.
+        """Every setting of a topic, broker, group or subscription to client metrics, and where its value comes from.
 
         A broker is asked itself, because only it knows what its file and environment say.
         """
@@ -120,7 +120,7 @@ class Admin(GroupAdmin):
         set_: Mapping[str, str] | None = None,
         unset: Sequence[str] = (),
     ) -> None:
-        """Set and unset settings of a topic or broker, all or nothing."""
+        """Set and unset settings of a topic, broker, group or subscription to client metrics, all or nothing."""
         change = pb.ConfigChange(resource=resource, set=set_ or {}, unset=unset)
         request = pb.AlterConfigsRequest(changes=[change])
         reply = await self._ask(lambda stub, timeout: stub.AlterConfigs(request, timeout=timeout))
@@ -132,6 +132,66 @@ class Admin(GroupAdmin):
         """Set and unset settings of a topic, all or nothing."""
         resource = pb.ConfigResource(type=pb.RESOURCE_TYPE_TOPIC, name=topic)
         await self.alter_configs(resource, set_=set_, unset=unset)
+
+    async def config_resources(self, kind: pb.ResourceType.ValueType) -> list[str]:
+        """Names of what can be configured: all topics, all brokers; groups and subscriptions that have settings."""
+        request = pb.ListConfigResourcesRequest(types=[kind])
+        reply = await self._ask(
+            lambda stub, timeout: stub.ListConfigResources(request, timeout=timeout)
+        )
+        return [each.name for each in reply.resources]
+
+    async def client_quotas(
+        self,
+        names: Mapping[str, str | None] | None = None,
+        *,
+        any_of: Sequence[str] = (),
+        strict: bool = False,
+    ) -> list[pb.ClientQuota]:
+        """What clients may use over Kafka listeners, of the entities that fit; without arguments: of all.
+
+        names: `{"user": "ann"}` or `{"client-id": None}`, None for the quota of all that have none of their own.
+        any_of: kinds of which any name fits. strict: only entities that have no part of another kind.
+        """
+        components = [
+            pb.ClientQuotaComponent(
+                kind=kind,
+                match=pb.QUOTA_MATCH_DEFAULT if name is None else pb.QUOTA_MATCH_EXACT,
+                name=name,
+            )
+            for kind, name in (names or {}).items()
+        ]
+        components += [
+            pb.ClientQuotaComponent(kind=kind, match=pb.QUOTA_MATCH_ANY) for kind in any_of
+        ]
+        request = pb.DescribeClientQuotasRequest(components=components, strict=strict)
+        reply = await self._ask(
+            lambda stub, timeout: stub.DescribeClientQuotas(request, timeout=timeout)
+        )
+        return list(reply.quotas)
+
+    async def alter_client_quotas(
+        self,
+        entity: Mapping[str, str | None],
+        *,
+        set_: Mapping[str, float] | None = None,
+        unset: Sequence[str] = (),
+    ) -> None:
+        """Set and unset quotas of `{"client-id": "loader"}`, `{"user": "ann", "client-id": None}`, all or nothing.
+
+        None stands for all that have no quota of their own. Keys: producer_byte_rate, consumer_byte_rate, in bytes a
+        second on each node.
+        """
+        change = pb.ClientQuotaChange(
+            entity=[pb.ClientQuotaPart(kind=kind, name=name) for kind, name in entity.items()],
+            set=set_ or {},
+            unset=unset,
+        )
+        request = pb.AlterClientQuotasRequest(changes=[change])
+        reply = await self._ask(
+            lambda stub, timeout: stub.AlterClientQuotas(request, timeout=timeout)
+        )
+        _raise(reply.quotas[0])
 
     async def delete_records(self, topic: str, partition: int, before_offset: int = -1) -> int:
         """Records below an offset (-1: all committed ones) go away. Returns the new log start offset."""

@@ -30,6 +30,10 @@ class _ResourceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resource
     RESOURCE_TYPE_TOPIC: _ResourceType.ValueType  # 1
     RESOURCE_TYPE_BROKER: _ResourceType.ValueType  # 2
     """An empty name is the default of all brokers in the cluster."""
+    RESOURCE_TYPE_CLIENT_METRICS: _ResourceType.ValueType  # 3
+    """A subscription to the metrics of clients (KIP-714)."""
+    RESOURCE_TYPE_GROUP: _ResourceType.ValueType  # 4
+    """A consumer group (KIP-848), whether it is there or not."""
 
 class ResourceType(_ResourceType, metaclass=_ResourceTypeEnumTypeWrapper): ...
 
@@ -37,6 +41,10 @@ RESOURCE_TYPE_UNSPECIFIED: ResourceType.ValueType  # 0
 RESOURCE_TYPE_TOPIC: ResourceType.ValueType  # 1
 RESOURCE_TYPE_BROKER: ResourceType.ValueType  # 2
 """An empty name is the default of all brokers in the cluster."""
+RESOURCE_TYPE_CLIENT_METRICS: ResourceType.ValueType  # 3
+"""A subscription to the metrics of clients (KIP-714)."""
+RESOURCE_TYPE_GROUP: ResourceType.ValueType  # 4
+"""A consumer group (KIP-848), whether it is there or not."""
 Global___ResourceType: _TypeAlias = ResourceType  # noqa: Y015
 
 class _ConfigSource:
@@ -52,6 +60,8 @@ class _ConfigSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConfigSo
     CONFIG_SOURCE_STATIC: _ConfigSource.ValueType  # 4
     """The node's file, environment or --set."""
     CONFIG_SOURCE_DEFAULT: _ConfigSource.ValueType  # 5
+    CONFIG_SOURCE_CLIENT_METRICS: _ConfigSource.ValueType  # 6
+    CONFIG_SOURCE_GROUP: _ConfigSource.ValueType  # 7
 
 class ConfigSource(_ConfigSource, metaclass=_ConfigSourceEnumTypeWrapper): ...
 
@@ -62,7 +72,30 @@ CONFIG_SOURCE_CLUSTER: ConfigSource.ValueType  # 3
 CONFIG_SOURCE_STATIC: ConfigSource.ValueType  # 4
 """The node's file, environment or --set."""
 CONFIG_SOURCE_DEFAULT: ConfigSource.ValueType  # 5
+CONFIG_SOURCE_CLIENT_METRICS: ConfigSource.ValueType  # 6
+CONFIG_SOURCE_GROUP: ConfigSource.ValueType  # 7
 Global___ConfigSource: _TypeAlias = ConfigSource  # noqa: Y015
+
+class _QuotaMatch:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuotaMatchEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuotaMatch.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUOTA_MATCH_UNSPECIFIED: _QuotaMatch.ValueType  # 0
+    QUOTA_MATCH_EXACT: _QuotaMatch.ValueType  # 1
+    QUOTA_MATCH_DEFAULT: _QuotaMatch.ValueType  # 2
+    """The quota of all that have none of their own."""
+    QUOTA_MATCH_ANY: _QuotaMatch.ValueType  # 3
+
+class QuotaMatch(_QuotaMatch, metaclass=_QuotaMatchEnumTypeWrapper): ...
+
+QUOTA_MATCH_UNSPECIFIED: QuotaMatch.ValueType  # 0
+QUOTA_MATCH_EXACT: QuotaMatch.ValueType  # 1
+QUOTA_MATCH_DEFAULT: QuotaMatch.ValueType  # 2
+"""The quota of all that have none of their own."""
+QUOTA_MATCH_ANY: QuotaMatch.ValueType  # 3
+Global___QuotaMatch: _TypeAlias = QuotaMatch  # noqa: Y015
 
 class _ElectionType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -711,7 +744,7 @@ class ConfigResource(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     type: Global___ResourceType.ValueType
     name: _builtins.str
-    """The topic's name, or the node id in digits."""
+    """The name of the topic, group or subscription, or the node id in digits."""
     def __init__(
         self,
         *,
@@ -727,6 +760,33 @@ class ConfigResource(_message.Message):
 Global___ConfigResource: _TypeAlias = ConfigResource  # noqa: Y015
 
 @_typing.final
+class ConfigSynonym(_message.Message):
+    """A place where a value is set, and under which key there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.str
+    source: Global___ConfigSource.ValueType
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+        source: Global___ConfigSource.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "source", b"source", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigSynonym: _TypeAlias = ConfigSynonym  # noqa: Y015
+
+@_typing.final
 class ConfigEntry(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -735,11 +795,16 @@ class ConfigEntry(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     DOCUMENTATION_FIELD_NUMBER: _builtins.int
     READ_ONLY_FIELD_NUMBER: _builtins.int
+    SYNONYMS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     value: _builtins.str
     source: Global___ConfigSource.ValueType
     documentation: _builtins.str
     read_only: _builtins.bool
+    @_builtins.property
+    def synonyms(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfigSynonym]:
+        """What counts first."""
+
     def __init__(
         self,
         *,
@@ -748,10 +813,11 @@ class ConfigEntry(_message.Message):
         source: Global___ConfigSource.ValueType = ...,
         documentation: _builtins.str = ...,
         read_only: _builtins.bool = ...,
+        synonyms: _abc.Iterable[Global___ConfigSynonym] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documentation", b"documentation", "name", b"name", "read_only", b"read_only", "source", b"source", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documentation", b"documentation", "name", b"name", "read_only", b"read_only", "source", b"source", "synonyms", b"synonyms", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -939,6 +1005,314 @@ class AlterConfigsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AlterConfigsResponse: _TypeAlias = AlterConfigsResponse  # noqa: Y015
+
+@_typing.final
+class ListConfigResourcesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[Global___ResourceType.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        types: _abc.Iterable[Global___ResourceType.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConfigResourcesRequest: _TypeAlias = ListConfigResourcesRequest  # noqa: Y015
+
+@_typing.final
+class ListConfigResourcesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfigResource]:
+        """Topics and brokers: all; groups and subscriptions: those that have settings."""
+
+    def __init__(
+        self,
+        *,
+        resources: _abc.Iterable[Global___ConfigResource] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConfigResourcesResponse: _TypeAlias = ListConfigResourcesResponse  # noqa: Y015
+
+@_typing.final
+class ClientQuotaPart(_message.Message):
+    """Whose quota: a user, a client id, or a client id of a user (KIP-546)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """user, client-id or ip."""
+    name: _builtins.str
+    """Absent: all that have no quota of their own."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "kind", b"kind", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___ClientQuotaPart: _TypeAlias = ClientQuotaPart  # noqa: Y015
+
+@_typing.final
+class ClientQuotaComponent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """user, client-id or ip."""
+    match: Global___QuotaMatch.ValueType
+    name: _builtins.str
+    """With QUOTA_MATCH_EXACT, and with no other."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        match: Global___QuotaMatch.ValueType = ...,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "kind", b"kind", "match", b"match", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___ClientQuotaComponent: _TypeAlias = ClientQuotaComponent  # noqa: Y015
+
+@_typing.final
+class DescribeClientQuotasRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENTS_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
+    strict: _builtins.bool
+    """Only entities that have no other parts."""
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientQuotaComponent]:
+        """An entity is shown when it has a fitting part for each; none: all entities."""
+
+    def __init__(
+        self,
+        *,
+        components: _abc.Iterable[Global___ClientQuotaComponent] | None = ...,
+        strict: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["components", b"components", "strict", b"strict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeClientQuotasRequest: _TypeAlias = DescribeClientQuotasRequest  # noqa: Y015
+
+@_typing.final
+class ClientQuota(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RatesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ENTITY_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entity(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientQuotaPart]: ...
+    @_builtins.property
+    def rates(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Bytes a second on each node: producer_byte_rate, consumer_byte_rate."""
+
+    def __init__(
+        self,
+        *,
+        entity: _abc.Iterable[Global___ClientQuotaPart] | None = ...,
+        rates: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "rates", b"rates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientQuota: _TypeAlias = ClientQuota  # noqa: Y015
+
+@_typing.final
+class DescribeClientQuotasResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUOTAS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def quotas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientQuota]: ...
+    def __init__(
+        self,
+        *,
+        quotas: _abc.Iterable[Global___ClientQuota] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quotas", b"quotas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeClientQuotasResponse: _TypeAlias = DescribeClientQuotasResponse  # noqa: Y015
+
+@_typing.final
+class ClientQuotaChange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SetEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ENTITY_FIELD_NUMBER: _builtins.int
+    SET_FIELD_NUMBER: _builtins.int
+    UNSET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entity(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientQuotaPart]: ...
+    @_builtins.property
+    def set(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
+    @_builtins.property
+    def unset(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        entity: _abc.Iterable[Global___ClientQuotaPart] | None = ...,
+        set: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        unset: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "set", b"set", "unset", b"unset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientQuotaChange: _TypeAlias = ClientQuotaChange  # noqa: Y015
+
+@_typing.final
+class AlterClientQuotasRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientQuotaChange]:
+        """Each entity is changed or refused by itself."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___ClientQuotaChange] | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlterClientQuotasRequest: _TypeAlias = AlterClientQuotasRequest  # noqa: Y015
+
+@_typing.final
+class AlteredClientQuota(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITY_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entity(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientQuotaPart]: ...
+    @_builtins.property
+    def error(self) -> _common_pb2.Error: ...
+    def __init__(
+        self,
+        *,
+        entity: _abc.Iterable[Global___ClientQuotaPart] | None = ...,
+        error: _common_pb2.Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlteredClientQuota: _TypeAlias = AlteredClientQuota  # noqa: Y015
+
+@_typing.final
+class AlterClientQuotasResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUOTAS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def quotas(self) -> _containers.RepeatedCompositeFieldContainer[Global___AlteredClientQuota]: ...
+    def __init__(
+        self,
+        *,
+        quotas: _abc.Iterable[Global___AlteredClientQuota] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quotas", b"quotas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlterClientQuotasResponse: _TypeAlias = AlterClientQuotasResponse  # noqa: Y015
 
 @_typing.final
 class ElectLeadersRequest(_message.Message):

@@ -76,6 +76,21 @@ class AdminServiceStub:
                 request_serializer=ottla_dot_v1_dot_admin__pb2.AlterConfigsRequest.SerializeToString,
                 response_deserializer=ottla_dot_v1_dot_admin__pb2.AlterConfigsResponse.FromString,
                 _registered_method=True)
+        self.ListConfigResources = channel.unary_unary(
+                '/ottla.v1.AdminService/ListConfigResources',
+                request_serializer=ottla_dot_v1_dot_admin__pb2.ListConfigResourcesRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_admin__pb2.ListConfigResourcesResponse.FromString,
+                _registered_method=True)
+        self.DescribeClientQuotas = channel.unary_unary(
+                '/ottla.v1.AdminService/DescribeClientQuotas',
+                request_serializer=ottla_dot_v1_dot_admin__pb2.DescribeClientQuotasRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_admin__pb2.DescribeClientQuotasResponse.FromString,
+                _registered_method=True)
+        self.AlterClientQuotas = channel.unary_unary(
+                '/ottla.v1.AdminService/AlterClientQuotas',
+                request_serializer=ottla_dot_v1_dot_admin__pb2.AlterClientQuotasRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_admin__pb2.AlterClientQuotasResponse.FromString,
+                _registered_method=True)
         self.ElectLeaders = channel.unary_unary(
                 '/ottla.v1.AdminService/ElectLeaders',
                 request_serializer=ottla_dot_v1_dot_admin__pb2.ElectLeadersRequest.SerializeToString,
@@ -171,6 +186,24 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConfigResources(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeClientQuotas(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AlterClientQuotas(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ElectLeaders(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -261,6 +294,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.AlterConfigs,
                     request_deserializer=ottla_dot_v1_dot_admin__pb2.AlterConfigsRequest.FromString,
                     response_serializer=ottla_dot_v1_dot_admin__pb2.AlterConfigsResponse.SerializeToString,
+            ),
+            'ListConfigResources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConfigResources,
+                    request_deserializer=ottla_dot_v1_dot_admin__pb2.ListConfigResourcesRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_admin__pb2.ListConfigResourcesResponse.SerializeToString,
+            ),
+            'DescribeClientQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeClientQuotas,
+                    request_deserializer=ottla_dot_v1_dot_admin__pb2.DescribeClientQuotasRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_admin__pb2.DescribeClientQuotasResponse.SerializeToString,
+            ),
+            'AlterClientQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.AlterClientQuotas,
+                    request_deserializer=ottla_dot_v1_dot_admin__pb2.AlterClientQuotasRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_admin__pb2.AlterClientQuotasResponse.SerializeToString,
             ),
             'ElectLeaders': grpc.unary_unary_rpc_method_handler(
                     servicer.ElectLeaders,
@@ -521,6 +569,87 @@ class AdminService:
             '/ottla.v1.AdminService/AlterConfigs',
             ottla_dot_v1_dot_admin__pb2.AlterConfigsRequest.SerializeToString,
             ottla_dot_v1_dot_admin__pb2.AlterConfigsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConfigResources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.AdminService/ListConfigResources',
+            ottla_dot_v1_dot_admin__pb2.ListConfigResourcesRequest.SerializeToString,
+            ottla_dot_v1_dot_admin__pb2.ListConfigResourcesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeClientQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.AdminService/DescribeClientQuotas',
+            ottla_dot_v1_dot_admin__pb2.DescribeClientQuotasRequest.SerializeToString,
+            ottla_dot_v1_dot_admin__pb2.DescribeClientQuotasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AlterClientQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.AdminService/AlterClientQuotas',
+            ottla_dot_v1_dot_admin__pb2.AlterClientQuotasRequest.SerializeToString,
+            ottla_dot_v1_dot_admin__pb2.AlterClientQuotasResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from cluster.config import NodeConfig
 from cluster.endpoints import Endpoint
 from cluster.handlers.admin import AdminHandler, ProducerIds
+from cluster.handlers.client_quotas import ClientQuotasHandler
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.handlers.fetch import FetchHandler
 from cluster.handlers.group_location import GroupLocation, Settled
@@ -125,7 +126,7 @@ def _apis(services: Services) -> Mapping[int, Api]:
         services.disk,
         services.config.log_dir,
     )
-    quotas = KafkaQuotas(services.admin)
+    quotas = KafkaQuotas(ClientQuotasHandler(services.admin))
     groups = KafkaGroups(services.groups)
     consumer_describe = KafkaConsumerGroupDescribe(services.groups, services.image)
     group_offsets = KafkaGroupOffsets(services.groups, services.image)

@@ -1,12 +1,18 @@
 """Configuration as Kafka shows it."""
 
 import types
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from kraft.metadata.config_definitions import BROKER_KEYS, TOPIC_SYNONYMS
-from kraft.metadata.effective_config import ConfigSource, Floors
-from wire.messages.describe_configs import DescribeConfigsSynonym
+from kraft.metadata.client_metrics import CLIENT_METRICS_KEYS, CLIENT_METRICS_LISTS
+from kraft.metadata.config_definitions import BROKER_KEYS, TOPIC_KEYS
+from kraft.metadata.effective_config import ConfigSource, EffectiveValue
+from kraft.metadata.group_config import GROUP_KEYS
+from kraft.metadata.records import ConfigResource, ResourceType
+from wire.messages.describe_configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResourceResult,
+    DescribeConfigsSynonym,
+)
 
 KAFKA_SOURCE = types.MappingProxyType(
     {
@@ -24,6 +30,12 @@ STATIC_SOURCE = KAFKA_SOURCE[ConfigSource.STATIC]
 
 BOOLEAN, STRING, INT, LONG, DOUBLE, LIST = 1, 2, 3, 5, 6, 7
 _LONG_FROM = 2**31
+_KEYS = {
+    ResourceType.TOPIC: TOPIC_KEYS,
+    ResourceType.BROKER: BROKER_KEYS,
+    ResourceType.CLIENT_METRICS: CLIENT_METRICS_KEYS,
+    ResourceType.GROUP: GROUP_KEYS,
+}
 
 
 def config_type(kind: Any) -> int:
@@ -37,30 +49,29 @@ def config_type(kind: Any) -> int:
     return {bool: BOOLEAN, float: DOUBLE}.get(plain, STRING)
 
 
-def synonyms(floors: Floors, key: str, *, topic: bool) -> tuple[DescribeConfigsSynonym, ...]:
-    """Where else a value could come from, what counts first (KIP-226)."""
-    found = []
-    if topic and key in floors.topic:
-        found.append((key, floors.topic[key], ConfigSource.TOPIC))
-    return _told(found) + broker_synonyms(floors, TOPIC_SYNONYMS[key] if topic else key)
+def shown(
+    resource: ConfigResource, found: EffectiveValue, request: DescribeConfigsRequest
+) -> DescribeConfigsResourceResult:
+    """One entry of an answer to DescribeConfigs."""
+    kind = (
+        LIST if _is_list(resource, found.key) else config_type(_KEYS[resource.type][found.key].type)
+    )
+    return DescribeConfigsResourceResult(
+        name=found.key,
+        value=found.value,
+        config_source=KAFKA_SOURCE[found.source],
+        synonyms=_synonyms(found) if request.include_synonyms else (),
+        config_type=kind,
+        documentation=found.documentation if request.include_documentation else None,
+    )
 
 
-def broker_synonyms(floors: Floors, broker_key: str) -> tuple[DescribeConfigsSynonym, ...]:
-    """Where a broker key's value could come from, what counts first."""
-    found = []
-    for values, source in (
-        (floors.broker, ConfigSource.BROKER),
-        (floors.cluster, ConfigSource.CLUSTER),
-        (floors.static, ConfigSource.STATIC),
-    ):
-        if broker_key in values:
-            found.append((broker_key, values[broker_key], source))
-    found.append((broker_key, BROKER_KEYS[broker_key].default_text, ConfigSource.DEFAULT))
-    return _told(found)
+def _is_list(resource: ConfigResource, key: str) -> bool:
+    return resource.type == ResourceType.CLIENT_METRICS and key in CLIENT_METRICS_LISTS
 
 
-def _told(found: Iterable[tuple[str, str, ConfigSource]]) -> tuple[DescribeConfigsSynonym, ...]:
+def _synonyms(found: EffectiveValue) -> tuple[DescribeConfigsSynonym, ...]:
     return tuple(
-        DescribeConfigsSynonym(name=name, value=value, source=KAFKA_SOURCE[source])
-        for name, value, source in found
+        DescribeConfigsSynonym(name=each.key, value=each.value, source=KAFKA_SOURCE[each.source])
+        for each in found.synonyms
     )

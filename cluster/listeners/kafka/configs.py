@@ -4,16 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from cluster.handlers.admin import AdminHandler
-from cluster.listeners.kafka.config_entries import (
-    KAFKA_SOURCE,
-    STATIC_SOURCE,
-    config_type,
-    synonyms,
-)
-from cluster.listeners.kafka.own_configs import own_entries
+from cluster.listeners.kafka.config_entries import STATIC_SOURCE, shown
 from cluster.listeners.kafka.request import Client
 from cluster.listeners.kafka.topics import refusal_of
-from kraft.metadata.config_definitions import BROKER_KEYS, TOPIC_KEYS
+from kraft.metadata.effective_config import broker_resource
 from kraft.metadata.errors import InvalidConfigError, InvalidRequestError, Refusal
 from kraft.metadata.records import ConfigResource, ResourceType
 from kraft.metadata.replies import ConfigsAltered
@@ -87,26 +81,8 @@ class KafkaConfigs:
     def _entries(
         self, resource: ConfigResource, request: DescribeConfigsRequest
     ) -> list[DescribeConfigsResourceResult]:
-        if resource.type in (ResourceType.CLIENT_METRICS, ResourceType.GROUP):
-            return own_entries(self._admin, resource, request)
-        topic = resource.type == ResourceType.TOPIC
-        found = self._admin.configs(resource)
-        floors = self._admin.config_floors(resource)
-        definitions = TOPIC_KEYS if topic else BROKER_KEYS
-        entries = [
-            DescribeConfigsResourceResult(
-                name=each.key,
-                value=each.value,
-                config_source=KAFKA_SOURCE[each.source],
-                synonyms=synonyms(floors, each.key, topic=topic)
-                if request.include_synonyms
-                else (),
-                config_type=config_type(definitions[each.key].type),
-                documentation=each.documentation if request.include_documentation else None,
-            )
-            for each in found
-        ]
-        if resource.name == str(self._node_id) and not topic:
+        entries = [shown(resource, each, request) for each in self._admin.configs(resource)]
+        if resource == broker_resource(self._node_id):
             entries += [
                 DescribeConfigsResourceResult(
                     name=key,
@@ -243,21 +219,16 @@ class KafkaConfigs:
         unknown = [each for each in kinds if each not in RESOURCE_TYPES and each != BROKER_LOGGER]
         if unknown:
             return ListConfigResourcesResponse(error_code=ErrorCode.UNSUPPORTED_VERSION)
-        image = self._admin.image()
-        found: list[ListedResource] = []
-        for kind in dict.fromkeys(kinds):
-            if kind == TOPIC:
-                found += _listed(TOPIC, image.topics_by_name)
-            elif kind == BROKER:
-                found += _listed(BROKER, (str(each) for each in sorted(image.brokers)))
-            elif kind != BROKER_LOGGER:
-                wanted = RESOURCE_TYPES[kind]
-                found += _listed(kind, (each.name for each in image.configs if each.type == wanted))
-        return ListConfigResourcesResponse(config_resources=tuple(found))
-
-
-def _listed(kind: int, names: Iterable[str]) -> list[ListedResource]:
-    return [ListedResource(resource_name=name, resource_type=kind) for name in names]
+        try:
+            found = tuple(
+                ListedResource(resource_name=name, resource_type=kind)
+                for kind in dict.fromkeys(kinds)
+                if kind != BROKER_LOGGER
+                for name in self._admin.config_resources(RESOURCE_TYPES[kind])
+            )
+        except OttlaError as error:
+            return ListConfigResourcesResponse(error_code=error.code)
+        return ListConfigResourcesResponse(config_resources=found)
 
 
 def _resource(kind: int, name: str) -> ConfigResource:
