@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kraft.metadata.client_metrics import describe_client_metrics
 from kraft.metadata.config_definitions import (
     BROKER_KEYS,
     SAFETY_KEYS,
@@ -29,6 +30,7 @@ from kraft.metadata.effective_config import (
     topic_value,
 )
 from kraft.metadata.errors import InvalidConfigError
+from kraft.metadata.group_config import HEARTBEAT, SESSION, describe_group
 from kraft.metadata.image import MetadataImage
 from kraft.metadata.records import CLUSTER
 
@@ -209,6 +211,42 @@ def test_descriptions_show_every_key_with_value_source_and_documentation() -> No
     assert (topic["segment.bytes"].value, topic["segment.bytes"].source) == ("1000", 3)
     assert topic["segment.ms"].documentation
     assert {value.key for value in describe_broker(found)} == BROKER_KEYS.keys()
+
+
+def test_synonyms_are_all_places_what_counts_first() -> None:
+    found = Floors(
+        topic={"retention.ms": "1"},
+        broker={"log.retention.ms": "2"},
+        cluster={"log.retention.ms": "3"},
+        static={"log.retention.ms": "4"},
+    )
+    topic = {value.key: value.synonyms for value in describe_topic(found)}
+    own, *inherited = topic["retention.ms"]
+    assert own == ("retention.ms", "1", ConfigSource.TOPIC)
+    assert [(each.value, each.source) for each in inherited] == [
+        ("2", ConfigSource.BROKER),
+        ("3", ConfigSource.CLUSTER),
+        ("4", ConfigSource.STATIC),
+        ("604800000", ConfigSource.DEFAULT),
+    ]
+    broker = {value.key: value.synonyms for value in describe_broker(found)}
+    assert broker["log.retention.ms"] == tuple(inherited)
+
+
+def test_a_group_is_shown_its_own_values_and_the_brokers() -> None:
+    found = Floors(cluster={"group.consumer.heartbeat.interval.ms": "6000"})
+    shown = {each.key: each for each in describe_group({SESSION: "50000"}, found)}
+    session, heartbeat = shown[SESSION], shown[HEARTBEAT]
+    assert (session.value, session.source) == ("50000", ConfigSource.GROUP)
+    assert [each.key for each in session.synonyms] == [SESSION, "group.consumer.session.timeout.ms"]
+    assert (heartbeat.value, heartbeat.source) == ("6000", ConfigSource.CLUSTER)
+
+
+def test_a_subscription_is_shown_its_own_values_and_defaults_without_a_place() -> None:
+    shown = {each.key: each for each in describe_client_metrics({"metrics": ""})}
+    assert (shown["metrics"].value, shown["metrics"].source) == ("", ConfigSource.CLIENT_METRICS)
+    assert shown["metrics"].synonyms == (("metrics", "", ConfigSource.CLIENT_METRICS),)
+    assert (shown["interval.ms"].value, shown["interval.ms"].synonyms) == ("300000", ())
 
 
 def test_cleanup_policies() -> None:

@@ -44,6 +44,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 
 @pytest.fixture
+def kafka(cluster: LocalCluster) -> str:
+    """The option that every script for Kafka's tools has, with a Kafka listener."""
+    return f"--bootstrap-server {cluster.nodes[1].kafka}"
+
+
+@pytest.fixture
 def ottla(cluster: LocalCluster) -> Ottla:
     """Runs a command line against the cluster."""
 

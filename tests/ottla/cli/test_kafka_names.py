@@ -13,12 +13,6 @@ from tests.ottla.cli.conftest import Ottla
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def kafka(cluster: LocalCluster) -> str:
-    """The option that every script has, with a Kafka listener."""
-    return f"--bootstrap-server {cluster.nodes[1].kafka}"
-
-
 def test_a_topic_from_beginning_to_end(ottla: Ottla, kafka: str) -> None:
     made = ottla(
         f"kafka-topics {kafka} --create --topic fruit --partitions 2 --replication-factor 3 "
