@@ -181,6 +181,65 @@ def test_a_resource_without_type_is_no_broker(play: Play, kind: int) -> None:
     play(story)
 
 
+def test_quotas_are_set_shown_and_refused_one_by_one(play: Play) -> None:
+    async def story(admin: Any, log: Any) -> None:
+        ann = admin_pb2.ClientQuotaPart(kind="user", name="ann")
+        others = admin_pb2.ClientQuotaPart(kind="client-id")
+        request = admin_pb2.AlterClientQuotasRequest(
+            changes=[
+                admin_pb2.ClientQuotaChange(entity=[ann, others], set={"producer_byte_rate": 5}),
+                admin_pb2.ClientQuotaChange(entity=[ann, ann], set={"producer_byte_rate": 5}),
+                admin_pb2.ClientQuotaChange(entity=[ann], set={"producer_byte_rate": 0.5}),
+            ]
+        )
+        taken, twice, half = (await admin.AlterClientQuotas(request)).quotas
+        assert not taken.HasField("error")
+        for refused in (twice, half):
+            assert refused.error.code == common_pb2.ERROR_CODE_INVALID_REQUEST
+        component = admin_pb2.ClientQuotaComponent(kind="user", match=admin_pb2.QUOTA_MATCH_ANY)
+        question = admin_pb2.DescribeClientQuotasRequest(components=[component])
+        [found] = (await admin.DescribeClientQuotas(question)).quotas
+        assert {part.kind: part.name for part in found.entity if part.HasField("name")} == {
+            "user": "ann"
+        }
+        assert dict(found.rates) == {"producer_byte_rate": 5}
+        question.strict = True
+        assert not (await admin.DescribeClientQuotas(question)).quotas
+        question.components[0].match = admin_pb2.QUOTA_MATCH_UNSPECIFIED
+        with pytest.raises(grpc.aio.AioRpcError, match="QUOTA_MATCH_EXACT"):
+            await admin.DescribeClientQuotas(question)
+
+    play(story)
+
+
+def test_groups_with_settings_are_listed_and_no_unknown_type(play: Play) -> None:
+    async def story(admin: Any, log: Any) -> None:
+        group = admin_pb2.ConfigResource(type=admin_pb2.RESOURCE_TYPE_GROUP, name="billing")
+        session = {"consumer.session.timeout.ms": "50000"}
+        change = admin_pb2.ConfigChange(resource=group, set=session)
+        altered = await admin.AlterConfigs(admin_pb2.AlterConfigsRequest(changes=[change]))
+        assert not altered.resources[0].HasField("error")
+        types = [admin_pb2.RESOURCE_TYPE_GROUP, admin_pb2.RESOURCE_TYPE_BROKER]
+        request = admin_pb2.ListConfigResourcesRequest(types=types)
+        found = (await admin.ListConfigResources(request)).resources
+        assert [(each.type, each.name) for each in found] == [
+            (types[0], "billing"),
+            (types[1], "1"),
+        ]
+        question = admin_pb2.DescribeConfigsRequest(resources=[group])
+        described = (await admin.DescribeConfigs(question)).resources[0].entries
+        assert {
+            each.name: each.value
+            for each in described
+            if each.source == admin_pb2.CONFIG_SOURCE_GROUP
+        } == session
+        unknown = admin_pb2.ListConfigResourcesRequest(types=[0])  # type: ignore[list-item]
+        with pytest.raises(grpc.aio.AioRpcError, match="RESOURCE_TYPE_GROUP"):
+            await admin.ListConfigResources(unknown)
+
+    play(story)
+
+
 def test_numbers_of_a_later_release_are_refused_in_words(play: Play) -> None:
     async def story(admin: Any, log: Any) -> None:
         await _topic(admin, log, "later")
