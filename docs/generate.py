@@ -78,8 +78,8 @@ above) can be set here too, and are not repeated.
 GROUP = """
 ## Groups
 
-Set on one consumer group with `ottla kafka-configs`, or Kafka's own: `--entity-type groups`. The broker keys in the third
-column are what holds for groups that set nothing, and the limits.
+Set on one consumer group with `ottla kafka-configs`, or Kafka's own: `--entity-type groups`. The broker keys in the
+third column are what holds for groups that set nothing, and the limits.
 
 """
 
