@@ -138,7 +138,11 @@ class Broker:
         self.controller = QuorumController(
             self.node_id,
             Controller(rng, config.static),
-            BrokerLeases(config.broker_session_timeout_ms, suspect_ms),
+            BrokerLeases(
+                config.broker_session_timeout_ms,
+                suspect_ms,
+                lambda node_id: self.driver.node.contact_ms(node_id),
+            ),
             Quorum(
                 lambda command: self.driver.propose([command]),
                 lambda: self.driver.read(),

@@ -6,6 +6,7 @@ its partitions by now, and it refuses to serve them (bugs.md I7).
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -18,6 +19,12 @@ log = structlog.get_logger("lease")
 
 REGISTER_TIMEOUT_S = 5.0
 REGISTER_PAUSE_S = 0.1
+ASKING_MAX = 4
+"""Heartbeats whose answers are waited for. A late answer confirms the lease, too: where a busy node answers slowly, the
+next question does not wait for it.
+"""
+URGENT_S = 0.05
+"""Between two heartbeats of a broker that waits to be let in, or to be let go."""
 
 
 class BrokerLease:
@@ -48,6 +55,8 @@ class BrokerLease:
         self._leaving = False
         self._gave_up = False
         self._soon = asyncio.Event()
+        self._unknown = False
+        self._asking: dict[asyncio.Task[None], None] = {}
         self.registered = asyncio.Event()
         self.unfenced = asyncio.Event()
         self.may_stop = asyncio.Event()
@@ -107,22 +116,32 @@ class BrokerLease:
     async def run(self) -> None:
         """Register, then renew until cancelled. A refusal of the registration that no time can mend is raised."""
         await self._register()
-        loop = asyncio.get_running_loop()
-        while True:
-            asked_s = loop.time()
-            await self._renew()
-            # Counted from the question: a slow answer must not put off the next one.
-            pause_s = max(0.0, asked_s + self._heartbeat_interval_s - loop.time())
-            if (self._fenced and not self._gave_up) or (
-                self._leaving and not self.may_stop.is_set()
-            ):
-                pause_s = min(pause_s, 0.05)
-            try:
-                async with asyncio.timeout(pause_s):
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                if self._unknown:
+                    self._unknown = False
+                    await self._register()
+                if len(self._asking) < ASKING_MAX:
+                    asking = tasks.create_task(self._renew())
+                    self._asking[asking] = None
+                    asking.add_done_callback(self._asking.pop)
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next heartbeat is due: counted from the last one, whether it was answered or not."""
+        soon_s = self._heartbeat_interval_s / 2
+        if (self._fenced and not self._gave_up) or (self._leaving and not self.may_stop.is_set()):
+            soon_s = min(soon_s, URGENT_S)
+        try:
+            async with asyncio.timeout(soon_s):
+                await self._soon.wait()
+        except TimeoutError:
+            if soon_s == URGENT_S or self._asking:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(soon_s):
                     await self._soon.wait()
-            except TimeoutError:
-                pass
-            self._soon.clear()
+        self._soon.clear()
 
     async def _register(self) -> None:
         while True:
@@ -151,21 +170,29 @@ class BrokerLease:
         )
         asked_ms = self._now_ms()
         try:
-            # Several sendings in a session: one that waits for a controller which has fallen silent must not cost the
-            # lease with its successor.
-            session_s = self._session_timeout_ms / 1000
-            reply = await self._controller.ask(request, session_s, attempt_s=session_s / 4)
+            reply = await self._controller.ask(request, self._session_timeout_ms / 2000)
         except OttlaError as error:
+            if request.broker_epoch != self.broker_epoch:
+                return
             if error.code in (ErrorCode.STALE_BROKER_EPOCH, ErrorCode.BROKER_ID_NOT_REGISTERED):
                 log.warning("registering again", reason=str(error))
-                await self._register()
+                self._unknown = True
+                self._soon.set()
             else:
                 log.warning("lease not renewed", reason=str(error))
             return
         assert isinstance(reply, HeartbeatReply), reply
+        if request.broker_epoch == self.broker_epoch:
+            self._take(reply, asked_ms)
+
+    def _take(self, reply: HeartbeatReply, asked_ms: int) -> None:
+        if self._confirmed_ms is not None and asked_ms < self._confirmed_ms:
+            # A later question was answered sooner.
+            return
         # Counted from when we asked: the controller's session begins no earlier.
         self._confirmed_ms = asked_ms
-        self._deposed_ms = None
+        if self._deposed_ms is not None and asked_ms >= self._deposed_ms:
+            self._deposed_ms = None
         if reply.fenced != self._fenced and not self._leaving:
             log.info("fenced" if reply.fenced else "unfenced", broker_epoch=self.broker_epoch)
         self._fenced = reply.fenced

@@ -13,6 +13,7 @@ from storage.errors import ErrorCode, OttlaError
 
 RETRY_S = 0.03
 ATTEMPT_S = 2.0
+"""How long one sending is waited for: a controller that has fallen silent may have a successor since."""
 
 METHOD = "Controller"
 
@@ -48,11 +49,8 @@ class ControllerClient:
         self._applied = applied
         self._no_leader = no_leader
 
-    async def ask(
-        self, request: ControllerRequest, timeout_s: float, *, attempt_s: float = ATTEMPT_S
-    ) -> Reply:
-        """The reply, once committed and visible in this node's image. attempt_s: how long one sending is waited for; a
-        controller that has fallen silent may have a successor since.
+    async def ask(self, request: ControllerRequest, timeout_s: float) -> Reply:
+        """The reply, once committed and visible in this node's image.
 
         Raises what the controller refuses with, or ControllerUnavailableError.
         A request whose answer was lost is sent again: a change may then find itself done already.
@@ -69,7 +67,7 @@ class ControllerClient:
                     f"no active controller answered within {timeout_s:.3g} s: {reason}"
                 )
             try:
-                reply = await self._attempt(request, min(left_s, attempt_s))
+                reply = await self._attempt(request, min(left_s, ATTEMPT_S))
             except (PeerGoneError, NotControllerError, TimeoutError) as error:
                 reason = str(error) or "it did not answer in time"
             else:

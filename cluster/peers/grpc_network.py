@@ -1,9 +1,14 @@
-"""PeerNetwork over gRPC: one channel a peer, generic byte handlers, a TCP connect as the probe."""
+"""PeerNetwork over gRPC: generic byte handlers, a TCP connect as the probe.
+
+To each peer there is one connection for all calls and one for each kind of stream: a heartbeat must not wait behind
+megabytes of records.
+"""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import grpc
 import grpc.aio
@@ -25,6 +30,7 @@ from cluster.together import cancelled_by_us
 SERVICE = "ottla.peer.v1.PeerService"
 MAX_FRAME_BYTES = 16 << 20
 CONNECT_S = 1.0
+CALLS = ""
 
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
@@ -48,6 +54,13 @@ SERVER_OPTIONS = [
 ]
 
 
+class _Way(NamedTuple):
+    """A connection to a peer. kind: CALLS, or the streams' method."""
+
+    address: str
+    kind: str
+
+
 class GrpcPeerNetwork:
     """One node's peer listener and its channels to the others."""
 
@@ -55,7 +68,7 @@ class GrpcPeerNetwork:
         self._node_id = node_id
         self._listen = listen
         self._cluster_id = cluster_id
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[_Way, grpc.aio.Channel] = {}
         self._server: grpc.aio.Server | None = None
 
     async def serve(self, service: PeerService) -> None:
@@ -68,7 +81,8 @@ class GrpcPeerNetwork:
 
     async def call(self, peer: Peer, method: str, request: bytes, timeout_s: float) -> bytes:
         """One request, one reply. Raises PeerGoneError, PeerRefusedError."""
-        channel = self._channel(peer)
+        way = _Way(peer.address, CALLS)
+        channel = self._channel(way)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
             f"/{SERVICE}/{method}"
         )
@@ -76,7 +90,7 @@ class GrpcPeerNetwork:
             reply = await call(request, timeout=timeout_s, metadata=self._metadata(peer))
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
-                await self._discard(peer, channel)
+                await self._discard(way, channel)
             raise _translate(peer, error) from None
         except asyncio.CancelledError:
             if cancelled_by_us():
@@ -88,7 +102,8 @@ class GrpcPeerNetwork:
     @asynccontextmanager
     async def open_stream(self, peer: Peer, method: str) -> AsyncIterator[PeerStream]:
         """A stream that lives as long as the context. Raises PeerGoneError, PeerRefusedError."""
-        channel = self._channel(peer)
+        way = _Way(peer.address, method)
+        channel = self._channel(way)
         method_call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
             f"/{SERVICE}/Stream{method}"
         )
@@ -97,7 +112,7 @@ class GrpcPeerNetwork:
             await _connected(peer, call)
             yield _ClientStream(peer, call)
         except PeerGoneError:
-            await self._discard(peer, channel)
+            await self._discard(way, channel)
             raise
         finally:
             call.cancel()
@@ -127,19 +142,19 @@ class GrpcPeerNetwork:
         """Why this caller is not served, or None."""
         return check_greeting(greeting, self._node_id, self._cluster_id())
 
-    def _channel(self, peer: Peer) -> grpc.aio.Channel:
-        channel = self._channels.get(peer.address)
+    def _channel(self, way: "_Way") -> grpc.aio.Channel:
+        channel = self._channels.get(way)
         if channel is None:
-            channel = grpc.aio.insecure_channel(peer.address, options=CHANNEL_OPTIONS)
-            self._channels[peer.address] = channel
+            channel = grpc.aio.insecure_channel(way.address, options=CHANNEL_OPTIONS)
+            self._channels[way] = channel
         return channel
 
-    async def _discard(self, peer: Peer, failed: grpc.aio.Channel) -> None:
+    async def _discard(self, way: "_Way", failed: grpc.aio.Channel) -> None:
         """After a failure the next attempt gets a channel of its own: an old one may go on waiting for a name that did
         not resolve while the peer's host was away. A newer channel that somebody else has opened since stays.
         """
-        if self._channels.get(peer.address) is failed:
-            del self._channels[peer.address]
+        if self._channels.get(way) is failed:
+            del self._channels[way]
         await failed.close()
 
     def _metadata(self, peer: Peer) -> tuple[tuple[str, str], ...]:

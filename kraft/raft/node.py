@@ -124,6 +124,11 @@ class RaftNode:
         """The latest own snapshot."""
         return self._core.snapshot
 
+    def contact_ms(self, node_id: int) -> int:
+        """When a member last answered this leader; -1 where this node does not lead, or that one is no member."""
+        progress = self._core.progress.get(node_id)
+        return -1 if self.role is not Role.LEADER or progress is None else progress.last_contact_ms
+
     def status(self) -> RaftStatus:
         """Everything an operator wants to see."""
         return status_of(self._core)

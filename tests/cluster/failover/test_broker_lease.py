@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from cluster.failover.broker_lease import BrokerLease
+from cluster.failover.broker_lease import ASKING_MAX, BrokerLease
 from kraft.metadata.errors import (
     DuplicateBrokerRegistrationError,
     InconsistentClusterIdError,
@@ -32,10 +32,16 @@ class Controller:
         self.refusal: OttlaError | None = None
         self.reply = HeartbeatReply(fenced=False, caught_up=True)
         self.delay_s = 0.0
+        self.asking = 0
+        self.asked_at_once = 0
 
-    async def ask(self, request: object, timeout_s: float, *, attempt_s: float = 0.0) -> Reply:
+    async def ask(self, request: object, timeout_s: float) -> Reply:
+        reply = self.reply
+        self.asking += 1
+        self.asked_at_once = max(self.asked_at_once, self.asking)
         await asyncio.sleep(min(self.delay_s, timeout_s))
-        refusal, reply = self.refusal, self.reply
+        self.asking -= 1
+        refusal = OttlaError("no answer in time") if self.delay_s > timeout_s else self.refusal
         if isinstance(request, RegisterBrokerRequest):
             if refusal is not None and refusal.code != ErrorCode.STALE_BROKER_EPOCH:
                 raise refusal
@@ -98,12 +104,44 @@ def test_a_lease_ends_with_the_session_when_nobody_confirms_it() -> None:
 def test_a_lease_counts_from_the_question_and_not_from_the_answer() -> None:
     """I7: the controller's session may have begun as early as that; the answer may have been on its way for long."""
 
+    late_s = 0.4 * SESSION_MS / 1000
+
     async def work(lease: BrokerLease, controller: Controller) -> None:
-        controller.delay_s = SESSION_MS / 1000
-        asked = len(controller.heartbeats) + 1
-        await until(lambda: len(controller.heartbeats) > asked, 5.0, "a late answer")
-        await asyncio.sleep(0.01)
-        assert not lease.holds
+        loop = asyncio.get_running_loop()
+        controller.delay_s = late_s
+        await asyncio.sleep(1.0)
+        controller.refusal = OttlaError("silence")
+        silent_s = loop.time()
+        await until(lambda: not lease.holds, 5.0, "the end of the lease")
+        assert loop.time() - silent_s <= SESSION_MS / 1000 - late_s + 0.01
+
+    run(work)
+
+
+def test_a_lease_is_kept_by_late_answers() -> None:
+    """A controller that is busy takes longer for an answer than it is from one heartbeat to the next."""
+
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        controller.delay_s = 0.45 * SESSION_MS / 1000
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + 5.0
+        while loop.time() < end_s:
+            assert lease.holds
+            await asyncio.sleep(0.01)
+        assert 2 < controller.asked_at_once <= ASKING_MAX
+
+    run(work)
+
+
+def test_an_answer_that_comes_after_a_later_one_says_nothing_new() -> None:
+    async def work(lease: BrokerLease, controller: Controller) -> None:
+        controller.delay_s, controller.reply = 0.2, HeartbeatReply(fenced=True, caught_up=True)
+        asked = len(controller.heartbeats)
+        await until(lambda: controller.asking == 1, 5.0, "a question")
+        controller.delay_s, controller.reply = 0.0, HeartbeatReply(fenced=False, caught_up=True)
+        await until(lambda: len(controller.heartbeats) > asked + 1, 5.0, "the answers")
+        await until(lambda: controller.asking == 0, 5.0, "the late one")
+        assert lease.unfenced.is_set()
 
     run(work)
 

@@ -49,7 +49,7 @@ def test_a_stream_whose_channel_is_closed_by_somebody_else_is_a_peer_that_is_gon
         async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(read())
             await opened.wait()
-            other = here.open_stream(peer, "Raft")
+            other = here.open_stream(peer, "Replicate")
             with pytest.raises(PeerGoneError, match="our own"):
                 async with other:
                     raise PeerGoneError("our own")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraft.metadata.broker_leases import BrokerLeases
+from kraft.metadata.broker_leases import WORD_SESSIONS, BrokerLeases
 from tests.kraft.metadata.lab import Lab
 
 
@@ -52,6 +52,42 @@ def test_the_time_in_which_the_controller_did_not_run_is_nobodys_silence() -> No
     assert not watch.watches(1)
     watch.touch(1, 1710)
     assert watch.watches(1)
+
+
+def test_who_answers_the_quorum_is_not_silent_though_its_heartbeats_are_late() -> None:
+    contact = {1: 850, 2: 300}
+    watch = BrokerLeases(1000, 100, contact.__getitem__)
+    watch.touch(1, 0)
+    watch.touch(2, 200)
+    assert watch.expired(1000) == []
+    assert watch.next_deadline() == 1200
+    assert watch.expired(1200) == [2]
+    assert watch.expired(1749) == []
+    contact[1] = 1700
+    assert watch.expired(1750) == []
+    assert watch.next_deadline() == 2600
+    watch.touch(1, 2590)
+    assert watch.next_deadline() == 3590
+
+
+def test_the_quorums_word_is_not_taken_for_ever() -> None:
+    """A broker whose quorum part is well may be stuck all the same."""
+    now = 0
+    watch = BrokerLeases(1000, 100, lambda _: now)
+    watch.touch(1, 0)
+    fenced: list[int] = []
+    while not fenced:
+        now += 10
+        fenced = watch.expired(now)
+    assert now == WORD_SESSIONS * 1000
+
+
+def test_a_contact_from_before_the_take_over_is_no_sign_of_life() -> None:
+    """The predecessor's short lease: to be elected is to begin with a contact to everybody."""
+    lab = Lab(3)
+    watch = BrokerLeases(1000, 100, lambda _: 0)
+    watch.take_over(lab.image, 0, suspects=[3])
+    assert watch.expired(100) == [3]
 
 
 def test_a_new_controller_gives_the_unfenced_a_fresh_lease_and_the_last_controller_a_short_one() -> (
