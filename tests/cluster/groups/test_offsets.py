@@ -136,3 +136,17 @@ def test_a_position_that_is_being_committed_anew_does_not_expire() -> None:
     assert lab.coordinator.expire_offsets(lab.clock) == []
     lab.sleep(60_000)
     assert len(lab.coordinator.expire_offsets(lab.clock)) == 1
+
+
+def test_a_position_that_says_when_it_expires_says_so_to_the_next_coordinator() -> None:
+    """retention_time_ms of OffsetCommit 2 to 4; Kafka keeps it in version 1 of the record, the only one that has it."""
+    lab = Lab(offsets_retention_ms=DAY_MS)
+    lab.commit(9, expires_wall_ms=lab.wall_ms + 3 * DAY_MS)
+    after = lab.reload()
+    assert after.coordinator.offsets.of(GROUP) == lab.coordinator.offsets.of(GROUP)
+    after.wall_ms += 2 * DAY_MS
+    expire(after)
+    assert after.committed() == 9
+    after.wall_ms += DAY_MS
+    expire(after)
+    assert after.committed() is None
