@@ -192,6 +192,7 @@ class ClassicMembers:
                 raise RebalanceInProgressError(f"group {group.group_id} is rebalancing")
             case State.STABLE:
                 member.heard(clock.now_ms)
+                group.awaiting_sync.pop(member.member_id, None)
                 return Step().answer(ticket, rebalance.synced(group, member))
             case State.COMPLETING_REBALANCE:
                 return self._sync(group, member, request, ticket, clock)
@@ -322,9 +323,9 @@ class ClassicMembers:
             and not (each.joining is not None and not each.is_new)
         ]
         if group.sync_deadline_ms is not None and group.sync_deadline_ms <= now_ms:
+            # Who gives signs of life and never asks what it has to read leaves its share without a reader.
             group.sync_deadline_ms = None
-            if group.state is State.COMPLETING_REBALANCE:
-                silent += [each for each in group.awaiting_sync if each not in silent]
+            silent += [each for each in group.awaiting_sync if each not in silent]
         if silent:
             return rebalance.member_left(group, silent, self.settings, clock)
         if group.state is State.PREPARING_REBALANCE:

@@ -126,6 +126,36 @@ def test_who_does_not_sync_in_time_is_out() -> None:
     assert refused(lab, lab.heartbeat(member, 1)) == ErrorCode.UNKNOWN_MEMBER_ID
 
 
+def test_who_lives_and_never_asks_for_its_share_is_out_after_a_rebalance_timeout() -> None:
+    """The others have theirs already; nobody would ever read what was meant for it."""
+    lab = Lab(delay_ms=100)
+    tickets = [lab.join(client=each) for each in ("a", "b", "c")]
+    lab.sleep(101)
+    leader, late, never = (lab.answers[each].member_id for each in tickets)
+    lab.sync(leader, 1, {never: b"all"})
+    lab.sync(late, 1)
+    for _ in range(REBALANCE_MS // SESSION_MS * 2):
+        lab.sleep(SESSION_MS // 2)
+        last = [lab.heartbeat(each, 1) for each in (leader, late, never)][-1]
+    assert refused(lab, last) == ErrorCode.UNKNOWN_MEMBER_ID
+    assert lab.state == State.PREPARING_REBALANCE.value
+    assert set(lab.group.members) == {leader, late}
+
+
+def test_a_static_member_that_came_back_before_it_asked_for_its_share_may_still_ask() -> None:
+    lab = Lab(delay_ms=100)
+    tickets = [lab.join(client="a"), lab.join(instance="i")]
+    lab.sleep(101)
+    leader, before = (lab.answers[each].member_id for each in tickets)
+    lab.sync(leader, 1, {before: b"all"})
+    after = lab.answers[lab.join(instance="i")].member_id
+    assert lab.answers[lab.sync(after, 1, instance="i")].assignment == b"all"
+    for _ in range(REBALANCE_MS // SESSION_MS * 2):
+        lab.sleep(SESSION_MS // 2)
+        assert lab.answers[lab.heartbeat(leader, 1)].error_code == 0
+        assert lab.answers[lab.heartbeat(after, 1, "i")].error_code == 0
+
+
 def test_an_empty_group_waits_a_moment_for_company() -> None:
     lab = Lab(delay_ms=3000)
     first = lab.join(client="a")
