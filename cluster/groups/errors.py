@@ -28,6 +28,12 @@ class CoordinatorNotAvailableError(GroupError):
     retriable = True
 
 
+class GroupTooLargeError(GroupError):
+    """What is to be kept of the group does not fit into a batch of its log; Kafka has no better code for it."""
+
+    code = ErrorCode.UNKNOWN_SERVER_ERROR
+
+
 class InvalidGroupIdError(GroupError):
     """A group needs a name."""
 

@@ -37,6 +37,15 @@ class Topics:
             self._names = {each.topic_id: name for name, each in self.by_name.items()}
         return self._names.get(topic_id)
 
+    def gone_since(self, before: "Topics") -> list[str]:
+        """Names of topics that there were before and are not now, though there may be others of these names."""
+        return [
+            name
+            for name, old in before.by_name.items()
+            if (now := self.by_name.get(name)) is not old
+            and (now is None or now.topic_id != old.topic_id)
+        ]
+
     def partitions(self, names: Iterable[str]) -> dict[UUID, int]:
         """How many partitions those of these topics have that exist."""
         found = (self.by_name.get(each) for each in names)
