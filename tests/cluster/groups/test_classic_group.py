@@ -5,6 +5,7 @@ import pytest
 from cluster.groups.classic_group import State
 from storage.errors import ErrorCode, OttlaError
 from tests.cluster.groups.lab import GROUP, REBALANCE_MS, SESSION_MS, Lab
+from wire.consumer_protocol import ConsumerProtocolSubscription, write
 from wire.messages.join_group import JoinGroupResponse
 from wire.messages.leave_group import LeaveGroupResponse
 
@@ -228,6 +229,30 @@ def test_a_static_member_comes_back_under_a_new_id_and_nobody_rebalances() -> No
     assert lab.answers[lab.sync(back.member_id, 1)].assignment == b"mine"
     assert refused(lab, lab.heartbeat(old, 1, "one")) == ErrorCode.FENCED_INSTANCE_ID
     assert refused(lab, lab.commit(5, old, 1)) == ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def subscription(*topics: str, generation: int = -1) -> bytes:
+    """What a consumer says; one that was in a generation says so, too."""
+    return write(ConsumerProtocolSubscription(topics=topics, generation_id=generation), 2)
+
+
+def test_a_new_process_that_has_nothing_yet_is_no_reason_to_rebalance_and_another_topic_is() -> (
+    None
+):
+    lab = Lab()
+    before = (("range", subscription("t", generation=7)), ("sticky", subscription("t")))
+    old = lab.answers[lab.join(instance="one", protocols=before)].member_id
+    lab.sync(old, 1, {old: b"mine"}, "one")
+    after = (("range", subscription("t")), ("sticky", subscription("t")))
+    back: JoinGroupResponse = lab.answers[lab.join(instance="one", protocols=after)]
+    assert (back.generation_id, back.skip_assignment) == (1, True)
+    other = (("range", subscription("other")), ("sticky", subscription("other")))
+    again: JoinGroupResponse = lab.answers[lab.join(instance="one", protocols=other)]
+    assert (again.generation_id, again.skip_assignment) == (2, False)
+    lab.sync(again.member_id, 2, {again.member_id: b"mine"}, "one")
+    liked = other[::-1]
+    last: JoinGroupResponse = lab.answers[lab.join(instance="one", protocols=liked)]
+    assert (last.generation_id, last.protocol_name) == (3, "sticky")
 
 
 def test_a_static_member_is_removed_by_its_instance() -> None:
