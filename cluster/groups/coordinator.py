@@ -415,15 +415,12 @@ class Coordinator:
             group = self.groups.get(group_id)
             left = len(self.offsets.of(group_id)) - len(records)
             consumer = self.consumer.groups.get(group_id)
-            if consumer is not None and not consumer.current.members and not left:
+            unused = consumer is not None and not consumer.current.members
+            if group is not None:
+                unused = group.state is State.EMPTY and not group.pending
+            if unused and not left:
                 steps.append(self.delete_group(group_id))
-                continue
-            if group is not None and group.state is State.EMPTY and not group.pending and not left:
-                old = group.state_since_wall_ms + self._settings.offsets_retention_ms
-                if old <= clock.wall_ms:
-                    steps.append(self.delete_group(group_id))
-                    continue
-            if records:
+            elif records:
                 steps.append(Step(records=records))
         return steps
 

@@ -107,6 +107,21 @@ def test_positions_outlive_their_group_by_the_retention_time() -> None:
     assert not lab.coordinator.exists(GROUP)
 
 
+def test_a_group_that_has_nothing_and_nobody_is_not_kept_for_the_retention_time() -> None:
+    """Tools that read without committing leave one behind each."""
+    lab = Lab(offsets_retention_ms=DAY_MS)
+    told = lab.answers[lab.join(told_first=True)]
+    expire(lab)
+    assert lab.coordinator.exists(GROUP), "somebody is about to join"
+    joined = lab.answers[lab.join(told.member_id)]
+    expire(lab)
+    assert lab.coordinator.exists(GROUP)
+    lab.leave(joined.member_id)
+    expire(lab)
+    assert not lab.coordinator.exists(GROUP)
+    assert not lab.reload().coordinator.exists(GROUP)
+
+
 def test_while_a_group_rebalances_nothing_expires() -> None:
     """KAFKA-13636."""
     lab = Lab(offsets_retention_ms=DAY_MS)
