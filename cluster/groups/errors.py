@@ -29,9 +29,11 @@ class CoordinatorNotAvailableError(GroupError):
 
 
 class GroupTooLargeError(GroupError):
-    """What is to be kept of the group does not fit into a batch of its log; Kafka has no better code for it."""
+    """What is to be kept of the group does not fit into a batch of its log. Kafka's code, UNKNOWN_SERVER_ERROR, says
+    less, and clients treat both alike.
+    """
 
-    code = ErrorCode.UNKNOWN_SERVER_ERROR
+    code = ErrorCode.MESSAGE_TOO_LARGE
 
 
 class InvalidGroupIdError(GroupError):

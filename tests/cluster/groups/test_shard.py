@@ -195,6 +195,6 @@ def test_a_group_that_does_not_fit_into_one_batch_is_refused_for_good() -> None:
             await node.shard.ask(
                 G, lambda ticket, clock: node.coordinator.sync(request, ticket, clock)
             )
-        assert refused.value.code == ErrorCode.UNKNOWN_SERVER_ERROR
+        assert refused.value.code == ErrorCode.MESSAGE_TOO_LARGE
 
     on_node(work)
