@@ -22,6 +22,12 @@ class UnknownTopicOrPartitionError(OttlaError):
     retriable = True
 
 
+class InternalTopicError(OttlaError):
+    """A topic of the system's own, which no client writes to."""
+
+    code = ErrorCode.INVALID_TOPIC_EXCEPTION
+
+
 class OffsetNotAvailableError(OttlaError):
     """A new leader cannot say yet what the latest offset is: any answer could go back behind an earlier one (KIP-207).
 

@@ -121,6 +121,9 @@ class ClassicGroup:
         member.member_id = new_id
         self.members[new_id] = member
         self.static[instance_id] = new_id
+        if old_id in self.awaiting_sync:
+            del self.awaiting_sync[old_id]
+            self.awaiting_sync[new_id] = None
         if self.leader_id == old_id:
             self.leader_id = new_id
         return member

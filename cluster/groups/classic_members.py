@@ -18,6 +18,7 @@ from cluster.groups.errors import (
 )
 from cluster.groups.settings import Caller, GroupSettings
 from cluster.groups.step import Step, Ticket
+from cluster.groups.subscriptions import subscribed_topics
 from storage.errors import ErrorCode, OttlaError
 from wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 from wire.messages.join_group import JoinGroupRequest, JoinGroupResponse
@@ -129,12 +130,13 @@ class ClassicMembers:
         old = group.members[group.static[instance_id]]
         fenced = FencedInstanceIdError(f"another process has joined as {instance_id}")
         before = rebalance.fail_waiting(old, fenced)
-        same = old.protocols == tuple((each.name, each.metadata) for each in request.protocols)
+        wanted = _wants(group, old)
         led = group.leader_id == old.member_id
         member = group.replace_static(instance_id, member_id)
         member.client_id, member.client_host = caller.client_id, caller.host
         _update(member, request, clock)
-        if group.state is State.STABLE and same:
+        same = group.state is State.STABLE and group.select_protocol() == group.protocol
+        if same and _wants(group, member) == wanted:
             # Nothing changes for the others; a leader is told that it need not assign (KIP-814). It is told when the
             # log has its new id: the next coordinator must not take the old process for the member.
             shares = {each.member_id: each.assignment for each in group.members.values()}
@@ -192,6 +194,7 @@ class ClassicMembers:
                 raise RebalanceInProgressError(f"group {group.group_id} is rebalancing")
             case State.STABLE:
                 member.heard(clock.now_ms)
+                group.awaiting_sync.pop(member.member_id, None)
                 return Step().answer(ticket, rebalance.synced(group, member))
             case State.COMPLETING_REBALANCE:
                 return self._sync(group, member, request, ticket, clock)
@@ -322,9 +325,9 @@ class ClassicMembers:
             and not (each.joining is not None and not each.is_new)
         ]
         if group.sync_deadline_ms is not None and group.sync_deadline_ms <= now_ms:
+            # Who gives signs of life and never asks what it has to read leaves its share without a reader.
             group.sync_deadline_ms = None
-            if group.state is State.COMPLETING_REBALANCE:
-                silent += [each for each in group.awaiting_sync if each not in silent]
+            silent += [each for each in group.awaiting_sync if each not in silent]
         if silent:
             return rebalance.member_left(group, silent, self.settings, clock)
         if group.state is State.PREPARING_REBALANCE:
@@ -346,6 +349,15 @@ class ClassicMembers:
             each for each in (group.join_deadline_ms, group.sync_deadline_ms) if each is not None
         ]
         return min(times, default=None)
+
+
+def _wants(group: ClassicGroup, member: Member) -> object:
+    """What the others have to be assigned anew for. A new process of a consumer says, too, that it has nothing yet,
+    which is no such reason.
+    """
+    said = member.metadata(group.protocol or "")
+    topics = subscribed_topics(group.protocol_type, (said,))
+    return said if topics is None else topics
 
 
 def _update(member: Member, request: JoinGroupRequest, clock: Clock) -> None:

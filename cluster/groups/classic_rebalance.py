@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from cluster.groups.classic_group import NO_PROTOCOL, ClassicGroup, Member, State
 from cluster.groups.errors import (
     CoordinatorNotAvailableError,
+    GroupTooLargeError,
     NotCoordinatorError,
     RebalanceInProgressError,
     UnknownMemberIdError,
@@ -199,8 +200,8 @@ def assign(group: ClassicGroup, wanted: Mapping[str, bytes], clock: Clock) -> St
 
 
 def _of_the_log(error: OttlaError) -> OttlaError:
-    """What a failed append means to a member: find the coordinator again, or try again."""
-    if isinstance(error, NotCoordinatorError):
+    """What a failed append means to a member: find the coordinator again, try again, or give up."""
+    if isinstance(error, NotCoordinatorError | GroupTooLargeError):
         return error
     return CoordinatorNotAvailableError(str(error))
 

@@ -274,7 +274,15 @@ class ConsumerGroup:
         self.checked_topics = None
         for each in self.pending:
             _replay_all(self.current, each.records)
+        for member_id in [each for each in self.moving_until_ms if self._is_told_nothing(each)]:
+            del self.moving_until_ms[member_id]
         return Step()
+
+    def _is_told_nothing(self, member_id: str) -> bool:
+        member = self.current.members.get(member_id)
+        if member is None or member.classic is not None:
+            return False
+        return member.state is not MemberState.UNREVOKED_PARTITIONS
 
 
 def _classic(value: r.ClassicMemberMetadata | None) -> ClassicTerms | None:

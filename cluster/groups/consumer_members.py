@@ -330,8 +330,11 @@ class ConsumerMembers:
             until = min(until, group.moving_until_ms.get(member_id, until))
             if until <= now_ms:
                 late.append(member_id)
-                group.heard_until_ms[member_id] = now_ms + RETRY_MS
+        moving = [each for each in late if each in group.moving_until_ms]
         step = self.remove(group, late, clock) if late else Step()
+        # A sign of life in between does not save who has not let go.
+        group.heard_until_ms |= dict.fromkeys(late, now_ms + RETRY_MS)
+        group.moving_until_ms |= dict.fromkeys(moving, now_ms + RETRY_MS)
         times = [
             at
             for deadlines in (group.heard_until_ms, group.moving_until_ms)

@@ -6,7 +6,7 @@ visible when they are committed, so a reader never sees one that a failover take
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from cluster.groups import classic_rebalance as rebalance
 from cluster.groups.classic_group import ClassicGroup, Member, State
@@ -55,7 +55,8 @@ class Coordinator:
         self.consumer = ConsumerGroups(settings, rng)
         self._settings = settings
         self._members = ClassicMembers(settings, rng)
-        self._committing: Counter[str] = Counter()
+        # group -> positions that are on their way into the log, each with how many times.
+        self._committing: dict[str, Counter[TopicPartition]] = {}
 
     def configure(self, settings: GroupSettings) -> None:
         """What is in force from now on; sessions that have begun go on as they began."""
@@ -305,16 +306,20 @@ class Coordinator:
             )
             for where, position in positions.items()
         ]
-        self._committing[group_id] += 1
+        self._committing.setdefault(group_id, Counter()).update(positions.keys())
         return Step(
             records=records,
-            kept=lambda: self._committing_ended(group_id),
-            lost=lambda _: self._committing_ended(group_id),
+            kept=lambda: self._committing_ended(group_id, positions),
+            lost=lambda _: self._committing_ended(group_id, positions),
         )
 
-    def _committing_ended(self, group_id: str) -> Step:
-        self._committing[group_id] -= 1
-        if not self._committing[group_id]:
+    def _committing_ended(self, group_id: str, positions: Iterable[TopicPartition]) -> Step:
+        under_way = self._committing[group_id]
+        for where in positions:
+            under_way[where] -= 1
+            if not under_way[where]:
+                del under_way[where]
+        if not under_way:
             del self._committing[group_id]
         return Step()
 
@@ -348,6 +353,18 @@ class Coordinator:
         """OffsetDelete, of partitions that may go (`reads` says which may not)."""
         known = self.offsets.of(group_id)
         return Step(records=[tombstone(group_id, each) for each in partitions if each in known])
+
+    def forget(self, topics: Collection[str]) -> Step:
+        """Topics are gone, and so are all positions in them: a new topic of that name is read from its beginning.
+
+        A position on its way comes before its tombstone, one in the new topic after it.
+        """
+        gone = frozenset(topics)
+        records = []
+        for group_id in dict.fromkeys([*self.offsets.groups(), *self._committing]):
+            known = dict.fromkeys([*self.offsets.of(group_id), *self._committing.get(group_id, ())])
+            records += [tombstone(group_id, where) for where in known if where.topic in gone]
+        return Step(records=records)
 
     def reads(self, group_id: str, topic: str) -> bool:
         """Whether a group with members may be reading a topic."""
@@ -398,15 +415,12 @@ class Coordinator:
             group = self.groups.get(group_id)
             left = len(self.offsets.of(group_id)) - len(records)
             consumer = self.consumer.groups.get(group_id)
-            if consumer is not None and not consumer.current.members and not left:
+            unused = consumer is not None and not consumer.current.members
+            if group is not None:
+                unused = group.state is State.EMPTY and not group.pending
+            if unused and not left:
                 steps.append(self.delete_group(group_id))
-                continue
-            if group is not None and group.state is State.EMPTY and not group.pending and not left:
-                old = group.state_since_wall_ms + self._settings.offsets_retention_ms
-                if old <= clock.wall_ms:
-                    steps.append(self.delete_group(group_id))
-                    continue
-            if records:
+            elif records:
                 steps.append(Step(records=records))
         return steps
 

@@ -71,7 +71,6 @@ class Coordinators:
     def roles_changed(self, image: MetadataImage) -> None:
         """Replicas have taken the roles that an image gives them."""
         self._topic = image.topics_by_name.get(OFFSETS_TOPIC)
-        self._see_topics()
         for shard in self._shards.values():
             shard.coordinator.configure(self._settings())
         led = dict(self._led())
@@ -82,14 +81,20 @@ class Coordinators:
         for identity in led:
             if identity not in self._shards:
                 self._begin(identity)
+        # At last, so that those which have just begun hear of topics that are gone.
+        self._see_topics()
 
     def _see_topics(self) -> None:
-        """Groups look at their topics again with the next heartbeat when they have changed."""
+        """Groups look at their topics again with the next heartbeat when they have changed. Of those that are gone no
+        positions stay.
+        """
         image = self._image()
         if image.topics_by_name is not self._topics.by_name:
-            self._topics = Topics(image.topics_by_name, image.offset)
+            before, self._topics = self._topics, Topics(image.topics_by_name, image.offset)
+            gone = self._topics.gone_since(before)
             for shard in self._shards.values():
                 shard.coordinator.consumer.topics = self._topics
+                shard.topics_gone(gone)
 
     def _led(self) -> list[tuple[TopicIdPartition, int]]:
         if self._topic is None:

@@ -28,6 +28,14 @@ class CoordinatorNotAvailableError(GroupError):
     retriable = True
 
 
+class GroupTooLargeError(GroupError):
+    """What is to be kept of the group does not fit into a batch of its log. Kafka's code, UNKNOWN_SERVER_ERROR, says
+    less, and clients treat both alike.
+    """
+
+    code = ErrorCode.MESSAGE_TOO_LARGE
+
+
 class InvalidGroupIdError(GroupError):
     """A group needs a name."""
 

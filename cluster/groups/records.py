@@ -43,6 +43,8 @@ class OffsetCommitValue(Message):
     expire_timestamp: int = -1
 
     VERSION: ClassVar[int] = 3
+    EXPIRING_VERSION: ClassVar[int] = 1
+    """The only one that says when a position expires; whoever asks for that knows no leader epochs."""
     FLEXIBLE: ClassVar[int] = 4
     FIELDS: ClassVar[tuple[Field, ...]] = (
         Field("offset", "int64", 0, 4),
@@ -136,8 +138,11 @@ def encode_value(value: Value | None) -> bytes | None:
     """A record's value."""
     if value is None:
         return None
-    flexible = value.VERSION >= value.FLEXIBLE
-    return _PREFIX.pack(value.VERSION) + bytes(encode(value, value.VERSION, flexible))
+    version = value.VERSION
+    if isinstance(value, OffsetCommitValue) and value.expire_timestamp >= 0:
+        version = value.EXPIRING_VERSION
+    flexible = version >= value.FLEXIBLE
+    return _PREFIX.pack(version) + bytes(encode(value, version, flexible))
 
 
 def decode_record(key: bytes, value: bytes | None) -> GroupRecord | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any
 
@@ -14,18 +14,27 @@ from cluster.groups.coordinator import Coordinator
 from cluster.groups.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    GroupTooLargeError,
     NotCoordinatorError,
 )
-from cluster.groups.records import GroupRecord, decode_record, encode_key, encode_value
+from cluster.groups.records import (
+    GroupRecord,
+    OffsetCommitKey,
+    decode_record,
+    encode_key,
+    encode_value,
+)
 from cluster.groups.step import Answer, Step, Ticket
 from cluster.replication.partition import Partition
-from storage.errors import OttlaError
+from storage.errors import BatchTooLargeError, OttlaError
 from storage.record_stream import decode_batches
 from storage.records import BatchBuilder
 
 log = structlog.get_logger("groups")
 
 LOAD_BYTES = 1 << 20
+RECORD_OVERHEAD_BYTES = 64
+"""More than a batch adds to a record's key and value."""
 
 
 class Shard:
@@ -46,7 +55,10 @@ class Shard:
         self._tickets: dict[Ticket, asyncio.Future[Any]] = {}
         self._numbers = count(1)
         self._deadlines: list[tuple[int, str]] = []
+        # group -> the earliest of its deadlines in the heap, so that heartbeats which put a session off add none.
+        self._next_look_ms: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._gone_topics: list[str] = []
         self._loaded = False
         self._closed = False
 
@@ -67,6 +79,7 @@ class Shard:
             return
         self._loaded = True
         self.coordinator.loaded(self._now())
+        self.topics_gone(())
         for group_id in self.coordinator.group_ids():
             self._schedule(group_id)
         took_ms = self._now().now_ms - began_ms
@@ -116,7 +129,7 @@ class Shard:
         except OttlaError:
             self._tickets.pop(ticket, None)
             raise
-        self._perform(step)
+        self._perform(step, group_id)
         self._schedule(group_id)
         try:
             return await future
@@ -127,18 +140,25 @@ class Shard:
         """Let go what has outlived its use."""
         if self._loaded and not self._closed:
             for step in self.coordinator.expire_offsets(self._now()):
-                self._perform(step)
+                self._perform(step, None)
 
-    def _perform(self, step: Step) -> None:
+    def topics_gone(self, names: Iterable[str]) -> None:
+        """Let go of the positions in topics that are no more, once it is known what there is."""
+        self._gone_topics += names
+        if self._loaded and self._gone_topics:
+            gone, self._gone_topics = self._gone_topics, []
+            self._perform(self.coordinator.forget(gone), None)
+
+    def _perform(self, step: Step, group_id: str | None) -> None:
         if self._closed:
             return
         if not step.records:
-            self._kept(step)
+            self._kept(step, group_id)
             return
         now = self._now()
         try:
             appended = self.partition.append_as_leader(
-                _batch(step.records, now.wall_ms),
+                _batches(step.records, now.wall_ms, self.partition.log.config.max_message_bytes),
                 acks_all=True,
                 now_wall_ms=now.wall_ms,
                 now_ms=now.now_ms,
@@ -146,41 +166,47 @@ class Shard:
             self._request_flush(self.partition)
             done = self.partition.committed(appended)
         except OttlaError as error:
-            self._lost(step, error)
+            self._lost(step, error, group_id)
             return
         if done is None:
-            self._kept(step)
+            self._kept(step, group_id)
             return
 
         def settled(future: "asyncio.Future[None]") -> None:
             error = future.exception()
             if error is None:
-                self._kept(step)
+                self._kept(step, group_id)
             else:
                 assert isinstance(error, OttlaError), error
-                self._lost(step, error)
+                self._lost(step, error, group_id)
 
         done.add_done_callback(settled)
 
-    def _kept(self, step: Step) -> None:
+    def _kept(self, step: Step, group_id: str | None) -> None:
         if self._closed:
             return
         self.coordinator.replay(step.records)
         self._send(step.answers)
         if step.kept is not None:
-            self._perform(step.kept())
+            self._perform(step.kept(), group_id)
+            self._schedule(group_id)
 
-    def _lost(self, step: Step, error: OttlaError) -> None:
+    def _lost(self, step: Step, error: OttlaError, group_id: str | None) -> None:
         if self._closed:
             return
-        cause = (
-            self._not_coordinator()
-            if isinstance(error, NotLeaderError)
-            else CoordinatorNotAvailableError(f"{self.partition.name}: {error}")
-        )
+        cause = self._cause(error)
         self._send([Answer(ticket, cause) for ticket, _ in step.answers])
         if step.lost is not None:
-            self._perform(step.lost(cause))
+            self._perform(step.lost(cause), group_id)
+            self._schedule(group_id)
+
+    def _cause(self, error: OttlaError) -> OttlaError:
+        if isinstance(error, NotLeaderError):
+            return self._not_coordinator()
+        if isinstance(error, BatchTooLargeError):
+            # To ask again would not help.
+            return GroupTooLargeError(f"{self.partition.name}: {error}")
+        return CoordinatorNotAvailableError(f"{self.partition.name}: {error}")
 
     def _send(self, answers: list[Answer]) -> None:
         for ticket, response in answers:
@@ -192,14 +218,23 @@ class Shard:
             else:
                 future.set_result(response)
 
-    def _schedule(self, group_id: str) -> None:
+    def _schedule(self, group_id: str | None) -> None:
         """One timer for all groups: at the earliest deadline."""
-        if self._closed:
+        if self._closed or group_id is None:
             return
         deadline = self.coordinator.next_deadline_ms(group_id)
         if deadline is not None:
-            heapq.heappush(self._deadlines, (deadline, group_id))
-        self._set_timer()
+            self._look_at(group_id, deadline)
+
+    def _look_at(self, group_id: str, at_ms: int) -> None:
+        known_ms = self._next_look_ms.get(group_id)
+        if known_ms is not None and known_ms <= at_ms:
+            # That look finds what is due later.
+            return
+        self._next_look_ms[group_id] = at_ms
+        heapq.heappush(self._deadlines, (at_ms, group_id))
+        if self._deadlines[0][0] == at_ms:
+            self._set_timer()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -212,15 +247,19 @@ class Shard:
     def _due(self) -> None:
         self._timer = None
         now = self._now()
-        due: dict[str, None] = {}
+        due: list[str] = []
         while self._deadlines and self._deadlines[0][0] <= now.now_ms:
-            due[heapq.heappop(self._deadlines)[1]] = None
+            at_ms, group_id = heapq.heappop(self._deadlines)
+            # One that an earlier one has taken the place of is not looked at.
+            if self._next_look_ms.get(group_id) == at_ms:
+                del self._next_look_ms[group_id]
+                due.append(group_id)
         for group_id in due:
             # A deadline that was put off meanwhile finds nothing to do.
-            self._perform(self.coordinator.expire(group_id, now))
+            self._perform(self.coordinator.expire(group_id, now), group_id)
             deadline = self.coordinator.next_deadline_ms(group_id)
             if deadline is not None:
-                heapq.heappush(self._deadlines, (max(deadline, now.now_ms + 1), group_id))
+                self._look_at(group_id, max(deadline, now.now_ms + 1))
         self._set_timer()
 
     def _not_coordinator(self) -> NotCoordinatorError:
@@ -229,11 +268,20 @@ class Shard:
         )
 
 
-def _batch(records: list[GroupRecord], wall_ms: int) -> bytes:
-    builder = BatchBuilder()
-    for key, value in records:
-        builder.append(wall_ms, encode_key(key), encode_value(value))
-    return builder.build()
+def _batches(records: list[GroupRecord], wall_ms: int, max_bytes: int) -> bytes:
+    """Records that mean something together are one batch, which is kept whole or not at all. Positions, and what is
+    taken back, mean something alone: there may be more of them than a batch holds.
+    """
+    apart = all(value is None or isinstance(key, OffsetCommitKey) for key, value in records)
+    done, builder = bytearray(), BatchBuilder()
+    for record in records:
+        key, value = encode_key(record.key), encode_value(record.value)
+        size = RECORD_OVERHEAD_BYTES + len(key) + len(value or b"")
+        if apart and builder.count and builder.size + size > max_bytes:
+            done += builder.build()
+            builder = BatchBuilder()
+        builder.append(wall_ms, key, value)
+    return bytes(done + builder.build())
 
 
 def _group_records(batches: memoryview) -> Iterator[GroupRecord]:

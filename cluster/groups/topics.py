@@ -14,6 +14,8 @@ from kraft.metadata.image import TopicImage
 
 REGEX_BYTES_MAX = 10_000
 REGEX_MEMORY_MAX = 1 << 20
+REGEXES_MAX = 256
+"""As many are remembered: a member may come with another one in each heartbeat, and topics may never change."""
 _PART = struct.Struct(">16sI")
 
 
@@ -37,6 +39,15 @@ class Topics:
             self._names = {each.topic_id: name for name, each in self.by_name.items()}
         return self._names.get(topic_id)
 
+    def gone_since(self, before: "Topics") -> list[str]:
+        """Names of topics that there were before and are not now, though there may be others of these names."""
+        return [
+            name
+            for name, old in before.by_name.items()
+            if (now := self.by_name.get(name)) is not old
+            and (now is None or now.topic_id != old.topic_id)
+        ]
+
     def partitions(self, names: Iterable[str]) -> dict[UUID, int]:
         """How many partitions those of these topics have that exist."""
         found = (self.by_name.get(each) for each in names)
@@ -44,12 +55,14 @@ class Topics:
 
     def matching(self, regex: str) -> tuple[str, ...]:
         """Names that a regular expression matches from end to end, sorted. Raises InvalidRegularExpressionError."""
-        if regex not in self._matched:
+        found = self._matched.get(regex)
+        if found is None:
             pattern = compiled(regex)
-            self._matched[regex] = tuple(
-                sorted(each for each in self.by_name if pattern.fullmatch(each))
-            )
-        return self._matched[regex]
+            found = tuple(sorted(each for each in self.by_name if pattern.fullmatch(each)))
+            if len(self._matched) >= REGEXES_MAX:
+                del self._matched[next(iter(self._matched))]
+            self._matched[regex] = found
+        return found
 
     def metadata_hash(self, names: Iterable[str]) -> int:
         """Changes when one of these topics comes, goes, is made anew or grows. 0: none of them exists."""
@@ -63,7 +76,7 @@ class Topics:
         return int.from_bytes(digest.digest(), "big", signed=True) if some else 0
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=REGEXES_MAX)
 def compiled(regex: str) -> Any:
     """An RE2 pattern: linear in the text, whatever a client sends. Raises InvalidRegularExpressionError."""
     if len(regex.encode()) > REGEX_BYTES_MAX:

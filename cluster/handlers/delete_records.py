@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cluster.errors import InternalTopicError
+from cluster.groups.placement import OFFSETS_TOPIC
 from cluster.replication.partition import Partition
 from storage.errors import OffsetOutOfRangeError, OttlaError
 
@@ -23,6 +25,8 @@ class DeleteRecordsHandler:
     async def delete(self, topic: str, index: int, before_offset: int) -> Deleted:
         """-1: all up to the high watermark. Durable on the leader when it returns; followers follow with their data."""
         try:
+            if topic == OFFSETS_TOPIC:
+                raise InternalTopicError(f"{OFFSETS_TOPIC} is what the cluster knows of its groups")
             partition = self._lookup(topic, index)
             partition.leader()
             committed = partition.high_watermark

@@ -5,6 +5,7 @@ Requests and responses are the Kafka protocol's, because their fields are what a
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from cluster.errors import UnknownTopicOrPartitionError
 from cluster.groups.coordinators import Coordinators
@@ -13,6 +14,7 @@ from cluster.groups.errors import (
     GroupIdNotFoundError,
     GroupSubscribedToTopicError,
     InvalidGroupIdError,
+    NotCoordinatorError,
     OffsetMetadataTooLargeError,
 )
 from cluster.groups.offsets import Position, TopicPartition
@@ -242,7 +244,9 @@ class GroupHandler:
         """Every group that this broker coordinates. Raises CoordinatorLoadInProgressError."""
         found: list[GroupView] = []
         for shard in self._coordinators.shards():
-            found += listed(shard.require_loaded())
+            # Those of a shard that has just ended are another broker's to list.
+            with suppress(NotCoordinatorError):
+                found += listed(shard.require_loaded())
         return found
 
     async def delete(self, group_id: str) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cluster.errors import InvalidRequiredAcksError, ReplicasTimedOutError
+from cluster.errors import InternalTopicError, InvalidRequiredAcksError, ReplicasTimedOutError
+from cluster.groups.placement import OFFSETS_TOPIC
 from cluster.replication.partition import Appended, Partition
 from storage.disk import Buffer
 from storage.errors import OttlaError
@@ -64,6 +65,10 @@ class ProduceHandler:
     def _append(self, request: PartitionBatches, acks: int) -> Produced:
         produced = Produced(request.topic, request.partition)
         try:
+            if request.topic == OFFSETS_TOPIC:
+                raise InternalTopicError(
+                    f"{OFFSETS_TOPIC} is written by coordinators only: commit offsets instead"
+                )
             partition = self._lookup(request.topic, request.partition)
             appended: Appended = partition.append_as_leader(
                 request.batches,

@@ -94,6 +94,7 @@ _RETRIABLE_CODES = frozenset(
 _SENTENCES = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "there is no such partition",
     ErrorCode.OFFSET_METADATA_TOO_LARGE: "the note beside the offset is longer than offset.metadata.max.bytes",
+    ErrorCode.MESSAGE_TOO_LARGE: "the group is larger than a batch of its log may be",
     ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: "the coordinator is still reading what was: try again",
     ErrorCode.COORDINATOR_NOT_AVAILABLE: "there is no coordinator at the moment: try again",
     ErrorCode.NOT_COORDINATOR: "another node is the coordinator: ask FindCoordinator",

@@ -132,6 +132,8 @@ class Membership:
     ) -> Joined:
         while True:
             if self._stays != stays:
+                # It may have been told its id since it left.
+                await self.leave()
                 raise MembershipLostError
             try:
                 return await self._join_once(topics, owned)

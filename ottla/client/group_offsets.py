@@ -43,8 +43,9 @@ class GroupOffsets:
         who: CommitAs,
         patience_s: float,
         number: int = 0,
-    ) -> None:
-        """Durable when this returns. `number`: of `begin`; a later one that is done already makes this one void.
+    ) -> bool:
+        """Durable when this returns True. `number`: of `begin`; False: a later one was done already, which makes this
+        one void.
 
         Raises BrokerError with the first refusal, NoBrokerError.
         """
@@ -67,7 +68,7 @@ class GroupOffsets:
         )
         async with self._one:
             if self._done > number:
-                return
+                return False
             await self._link.ask(
                 lambda stub, timeout: stub.CommitOffsets(request, timeout=timeout),
                 _first_refusal,
@@ -75,6 +76,7 @@ class GroupOffsets:
                 patience_s=patience_s,
             )
             self._done = number
+            return True
 
     async def committed(
         self, partitions: Collection[TopicPartition] | None, patience_s: float

@@ -259,12 +259,13 @@ class GroupSession:
                 f"its partitions: poll first"
             )
         try:
-            await self.offsets.commit(offsets, who, patience_s, number)
+            told = await self.offsets.commit(offsets, who, patience_s, number)
         except BrokerError as error:
             if self._subscribed and member.generation == who.generation:
                 member.refused(error)
             raise
-        self._told |= {where: each.offset for where, each in offsets.items()}
+        if told:
+            self._told |= {where: each.offset for where, each in offsets.items()}
 
     def _untold(self) -> dict[TopicPartition, OffsetAndMetadata]:
         return {

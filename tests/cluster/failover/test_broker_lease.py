@@ -135,13 +135,15 @@ def test_a_lease_is_kept_by_late_answers() -> None:
 
 def test_an_answer_that_comes_after_a_later_one_says_nothing_new() -> None:
     async def work(lease: BrokerLease, controller: Controller) -> None:
-        controller.delay_s, controller.reply = 0.2, HeartbeatReply(fenced=True, caught_up=True)
+        controller.delay_s, controller.reply = 0.22, HeartbeatReply(fenced=True, caught_up=True)
         asked = len(controller.heartbeats)
         await until(lambda: controller.asking == 1, 5.0, "a question")
         controller.delay_s, controller.reply = 0.0, HeartbeatReply(fenced=False, caught_up=True)
         await until(lambda: len(controller.heartbeats) > asked + 1, 5.0, "the answers")
-        await until(lambda: controller.asking == 0, 5.0, "the late one")
-        assert lease.unfenced.is_set()
+        end_s = asyncio.get_running_loop().time() + 0.3
+        while asyncio.get_running_loop().time() < end_s:
+            assert lease.unfenced.is_set()
+            await asyncio.sleep(0.001)
 
     run(work)
 

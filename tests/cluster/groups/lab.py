@@ -163,9 +163,15 @@ class Lab:
         return self._ask(lambda ticket: self.coordinator.leave(request, ticket, self.clock))
 
     def commit(
-        self, offset: int, member_id: str = "", generation: int = -1, partition: int = 0
+        self,
+        offset: int,
+        member_id: str = "",
+        generation: int = -1,
+        partition: int = 0,
+        expires_wall_ms: int = -1,
     ) -> int:
-        return self.commit_all({partition: offset}, member_id, generation)
+        offsets = {partition: offset}
+        return self.commit_all(offsets, member_id, generation, expires_wall_ms=expires_wall_ms)
 
     def commit_all(
         self,
@@ -173,6 +179,7 @@ class Lab:
         member_id: str = "",
         generation: int = -1,
         instance: str | None = None,
+        expires_wall_ms: int = -1,
     ) -> int:
         request = OffsetCommitRequest(
             group_id=GROUP,
@@ -181,7 +188,7 @@ class Lab:
             group_instance_id=instance,
         )
         positions = {
-            TopicPartition("t", partition): Position(offset, -1, "", self.wall_ms)
+            TopicPartition("t", partition): Position(offset, -1, "", self.wall_ms, expires_wall_ms)
             for partition, offset in offsets.items()
         }
         return self._ask(

@@ -5,6 +5,7 @@ import pytest
 from cluster.groups.classic_group import State
 from storage.errors import ErrorCode, OttlaError
 from tests.cluster.groups.lab import GROUP, REBALANCE_MS, SESSION_MS, Lab
+from wire.consumer_protocol import ConsumerProtocolSubscription, write
 from wire.messages.join_group import JoinGroupResponse
 from wire.messages.leave_group import LeaveGroupResponse
 
@@ -126,6 +127,36 @@ def test_who_does_not_sync_in_time_is_out() -> None:
     assert refused(lab, lab.heartbeat(member, 1)) == ErrorCode.UNKNOWN_MEMBER_ID
 
 
+def test_who_lives_and_never_asks_for_its_share_is_out_after_a_rebalance_timeout() -> None:
+    """The others have theirs already; nobody would ever read what was meant for it."""
+    lab = Lab(delay_ms=100)
+    tickets = [lab.join(client=each) for each in ("a", "b", "c")]
+    lab.sleep(101)
+    leader, late, never = (lab.answers[each].member_id for each in tickets)
+    lab.sync(leader, 1, {never: b"all"})
+    lab.sync(late, 1)
+    for _ in range(REBALANCE_MS // SESSION_MS * 2):
+        lab.sleep(SESSION_MS // 2)
+        last = [lab.heartbeat(each, 1) for each in (leader, late, never)][-1]
+    assert refused(lab, last) == ErrorCode.UNKNOWN_MEMBER_ID
+    assert lab.state == State.PREPARING_REBALANCE.value
+    assert set(lab.group.members) == {leader, late}
+
+
+def test_a_static_member_that_came_back_before_it_asked_for_its_share_may_still_ask() -> None:
+    lab = Lab(delay_ms=100)
+    tickets = [lab.join(client="a"), lab.join(instance="i")]
+    lab.sleep(101)
+    leader, before = (lab.answers[each].member_id for each in tickets)
+    lab.sync(leader, 1, {before: b"all"})
+    after = lab.answers[lab.join(instance="i")].member_id
+    assert lab.answers[lab.sync(after, 1, instance="i")].assignment == b"all"
+    for _ in range(REBALANCE_MS // SESSION_MS * 2):
+        lab.sleep(SESSION_MS // 2)
+        assert lab.answers[lab.heartbeat(leader, 1)].error_code == 0
+        assert lab.answers[lab.heartbeat(after, 1, "i")].error_code == 0
+
+
 def test_an_empty_group_waits_a_moment_for_company() -> None:
     lab = Lab(delay_ms=3000)
     first = lab.join(client="a")
@@ -198,6 +229,30 @@ def test_a_static_member_comes_back_under_a_new_id_and_nobody_rebalances() -> No
     assert lab.answers[lab.sync(back.member_id, 1)].assignment == b"mine"
     assert refused(lab, lab.heartbeat(old, 1, "one")) == ErrorCode.FENCED_INSTANCE_ID
     assert refused(lab, lab.commit(5, old, 1)) == ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def subscription(*topics: str, generation: int = -1) -> bytes:
+    """What a consumer says; one that was in a generation says so, too."""
+    return write(ConsumerProtocolSubscription(topics=topics, generation_id=generation), 2)
+
+
+def test_a_new_process_that_has_nothing_yet_is_no_reason_to_rebalance_and_another_topic_is() -> (
+    None
+):
+    lab = Lab()
+    before = (("range", subscription("t", generation=7)), ("sticky", subscription("t")))
+    old = lab.answers[lab.join(instance="one", protocols=before)].member_id
+    lab.sync(old, 1, {old: b"mine"}, "one")
+    after = (("range", subscription("t")), ("sticky", subscription("t")))
+    back: JoinGroupResponse = lab.answers[lab.join(instance="one", protocols=after)]
+    assert (back.generation_id, back.skip_assignment) == (1, True)
+    other = (("range", subscription("other")), ("sticky", subscription("other")))
+    again: JoinGroupResponse = lab.answers[lab.join(instance="one", protocols=other)]
+    assert (again.generation_id, again.skip_assignment) == (2, False)
+    lab.sync(again.member_id, 2, {again.member_id: b"mine"}, "one")
+    liked = other[::-1]
+    last: JoinGroupResponse = lab.answers[lab.join(instance="one", protocols=liked)]
+    assert (last.generation_id, last.protocol_name) == (3, "sticky")
 
 
 def test_a_static_member_is_removed_by_its_instance() -> None:

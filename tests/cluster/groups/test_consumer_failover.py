@@ -159,3 +159,36 @@ def test_settings_that_change_are_in_force_from_the_next_heartbeat_on() -> None:
     assert house.phase == "Stable"
     house.later(50_000 - SESSION_MS)
     assert house.phase == "Empty"
+
+
+def test_who_was_not_told_to_let_go_is_not_taken_out_for_it() -> None:
+    """Both the join of another and what it would have meant for this one were not kept."""
+    house = House({"t": 2})
+    house.join("m1")
+    house.hold = True
+    house.send(first_heartbeat("m2"))
+    house.send(heartbeat("m1", 1, all_of(t=2)))
+    assert house.group.current.members["m1"].state is MemberState.UNREVOKED_PARTITIONS
+    for _ in range(2):
+        house.lose_last(CoordinatorNotAvailableError("no room"))
+    house.hold = False
+    for _ in range(3):
+        house.later(REBALANCE_MS // 2)
+        assert house.beat("m1", 1, all_of(t=2)).member_epoch == 1
+
+
+def test_who_does_not_let_go_is_taken_out_though_the_first_attempt_was_not_kept() -> None:
+    house = House({"t": 2})
+    house.join("m1")
+    house.join("m2")
+    house.beat("m1", 1, all_of(t=2))
+    house.later(SESSION_MS - 1)
+    house.beat("m1", 2, all_of(t=2))
+    house.beat("m2", 2, NOTHING)
+    house.hold = True
+    house.later(REBALANCE_MS - SESSION_MS + 1)
+    house.lose_last(CoordinatorNotAvailableError("no room"))
+    house.hold = False
+    house.beat("m1", 2, all_of(t=2))
+    house.later(1_000)
+    assert set(house.group.current.members) == {"m2"}

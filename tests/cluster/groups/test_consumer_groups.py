@@ -18,6 +18,7 @@ from cluster.groups.errors import (
 )
 from cluster.groups.reconciliation import NOTHING, MemberState
 from cluster.groups.settings import ConsumerTimes, GroupSettings
+from cluster.groups.topics import REGEXES_MAX
 from tests.cluster.groups.consumer_house import (
     CALLER,
     G,
@@ -315,6 +316,18 @@ def test_names_and_a_regular_expression_together() -> None:
     house = House({"a": 1, "b": 1, "c": 1})
     answer = house.join("m1", "a", subscribed_topic_regex="b|x")
     assert assigned(answer) == all_of(a=1, b=1)
+
+
+def test_regular_expressions_that_nobody_uses_any_more_are_not_remembered_for_ever() -> None:
+    """Topics may stay the same for months, and a member may come with another one in each heartbeat."""
+    house = House({"orders": 1})
+    epoch = house.join("m1", subscribed_topic_regex="orders").member_epoch
+    for number in range(2 * REGEXES_MAX):
+        regex = f"orders|{number}"
+        answer = house.beat("m1", epoch, house.has("m1"), subscribed_topic_regex=regex)
+        epoch = answer.member_epoch
+    assert house.group.current.regexes == {regex: ("orders",)}
+    assert len(house.topics._matched) <= REGEXES_MAX
 
 
 @pytest.mark.parametrize("regex", ["a(", "*", "(?<!x)y", "a" * 20_000])

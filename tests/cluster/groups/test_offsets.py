@@ -107,6 +107,21 @@ def test_positions_outlive_their_group_by_the_retention_time() -> None:
     assert not lab.coordinator.exists(GROUP)
 
 
+def test_a_group_that_has_nothing_and_nobody_is_not_kept_for_the_retention_time() -> None:
+    """Tools that read without committing leave one behind each."""
+    lab = Lab(offsets_retention_ms=DAY_MS)
+    told = lab.answers[lab.join(told_first=True)]
+    expire(lab)
+    assert lab.coordinator.exists(GROUP), "somebody is about to join"
+    joined = lab.answers[lab.join(told.member_id)]
+    expire(lab)
+    assert lab.coordinator.exists(GROUP)
+    lab.leave(joined.member_id)
+    expire(lab)
+    assert not lab.coordinator.exists(GROUP)
+    assert not lab.reload().coordinator.exists(GROUP)
+
+
 def test_while_a_group_rebalances_nothing_expires() -> None:
     """KAFKA-13636."""
     lab = Lab(offsets_retention_ms=DAY_MS)
@@ -136,3 +151,17 @@ def test_a_position_that_is_being_committed_anew_does_not_expire() -> None:
     assert lab.coordinator.expire_offsets(lab.clock) == []
     lab.sleep(60_000)
     assert len(lab.coordinator.expire_offsets(lab.clock)) == 1
+
+
+def test_a_position_that_says_when_it_expires_says_so_to_the_next_coordinator() -> None:
+    """retention_time_ms of OffsetCommit 2 to 4; Kafka keeps it in version 1 of the record, the only one that has it."""
+    lab = Lab(offsets_retention_ms=DAY_MS)
+    lab.commit(9, expires_wall_ms=lab.wall_ms + 3 * DAY_MS)
+    after = lab.reload()
+    assert after.coordinator.offsets.of(GROUP) == lab.coordinator.offsets.of(GROUP)
+    after.wall_ms += 2 * DAY_MS
+    expire(after)
+    assert after.committed() == 9
+    after.wall_ms += DAY_MS
+    expire(after)
+    assert after.committed() is None

@@ -1,6 +1,7 @@
 """DeleteRecords: by the leader, up to the high watermark, durable before it is answered (KIP-107)."""
 
-from cluster.errors import NotLeaderError
+from cluster.errors import InternalTopicError, NotLeaderError
+from cluster.groups.placement import OFFSETS_TOPIC
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.replication.partition import Partition
 from storage.errors import OffsetOutOfRangeError
@@ -35,6 +36,14 @@ def test_records_are_deleted_up_to_the_high_watermark_and_not_beyond() -> None:
     assert isinstance(refused.error, OffsetOutOfRangeError)
     assert refused.log_start_offset == -1
     assert simulate(handler.delete("t", 0, -1)).log_start_offset == 2
+
+
+def test_what_groups_are_made_of_is_not_deleted() -> None:
+    """The next coordinator would know of no position any more."""
+    partition = leading()
+    refused = simulate(deleting(partition).delete(OFFSETS_TOPIC, 0, 1))
+    assert isinstance(refused.error, InternalTopicError)
+    assert partition.log.log_start_offset == 0
 
 
 def test_a_deletion_survives_a_power_loss() -> None:

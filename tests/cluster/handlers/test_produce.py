@@ -5,12 +5,14 @@ import asyncio
 import pytest
 
 from cluster.errors import (
+    InternalTopicError,
     InvalidRequestError,
     NotEnoughReplicasError,
     NotLeaderError,
     ReplicasTimedOutError,
     UnknownTopicOrPartitionError,
 )
+from cluster.groups.placement import OFFSETS_TOPIC
 from cluster.handlers.produce import (
     ACKS_ALL,
     ACKS_LEADER,
@@ -20,7 +22,7 @@ from cluster.handlers.produce import (
     ProduceHandler,
 )
 from cluster.replication.partition import Partition
-from storage.errors import CorruptBatchError, OutOfOrderSequenceError
+from storage.errors import CorruptBatchError, ErrorCode, OutOfOrderSequenceError
 from tests.cluster.replication.replicas import flush, lead, replica
 from tests.simulation.loop import simulate
 from tests.storage.batches import NOW_MS, batch
@@ -60,6 +62,20 @@ def test_pipelined_requests_are_appended_in_the_order_in_which_they_began() -> N
             await ProduceHandler.finish([each], 1.0)
         assert [each.base_offset for each in begun] == [0, 1, 2, 3, 4]
         assert all(each.error is None for each in begun)
+
+    simulate(run())
+
+
+def test_nobody_but_coordinators_writes_what_groups_are_made_of() -> None:
+    """A client could move the positions of others, or leave a record that no coordinator can read."""
+
+    async def run() -> None:
+        partition = leading(alone=True)
+        partition.topic = OFFSETS_TOPIC
+        sent = send(handler(partition), batch(b"a position"), topic=OFFSETS_TOPIC)
+        assert isinstance(sent.error, InternalTopicError)
+        assert sent.error.code == ErrorCode.INVALID_TOPIC_EXCEPTION
+        assert partition.log.log_end_offset == 0
 
     simulate(run())
 

@@ -26,6 +26,7 @@ TABLE = {
     "ControllerUnavailableError": (7, True, CODE.DEADLINE_EXCEEDED),
     "NotCaughtUpError": (8, True, CODE.UNAVAILABLE),
     "BatchTooLargeError": (10, False, CODE.INVALID_ARGUMENT),
+    "InternalTopicError": (17, False, CODE.INVALID_ARGUMENT),
     "NotEnoughReplicasError": (19, True, CODE.UNAVAILABLE),
     "InvalidRequiredAcksError": (21, False, CODE.INVALID_ARGUMENT),
     "InvalidTimestampError": (32, False, CODE.INVALID_ARGUMENT),

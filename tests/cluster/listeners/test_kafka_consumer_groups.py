@@ -7,6 +7,7 @@ import pytest
 
 from cluster.groups.classic_rebalance import Clock
 from cluster.groups.coordinator import Coordinator
+from cluster.groups.errors import NotCoordinatorError
 from cluster.groups.reconciliation import NOTHING
 from cluster.groups.step import Step, Ticket
 from cluster.handlers.groups import GroupHandler
@@ -45,6 +46,7 @@ class Door:
 
     def __init__(self) -> None:
         self.house = House({"t": 3})
+        self.ended = False
         handler = GroupHandler(
             self,  # type: ignore[arg-type]
             lambda: self.image,
@@ -76,8 +78,8 @@ class Door:
     def shard(self, _group_id: str) -> "Door":
         return self
 
-    def shards(self) -> list["Door"]:
-        return [self]
+    def shards(self) -> list["Door | EndedShard"]:
+        return [EndedShard(), self] if self.ended else [self]
 
     async def ask(self, _group_id: str, decide: Callable[[Ticket, Clock], Step]) -> Any:
         ticket = self.house.ticket()
@@ -163,6 +165,25 @@ def test_tools_of_classic_groups_are_told_that_it_is_none() -> None:
             "consumer",
             "Stable",
         )
+
+    simulate(run())
+
+
+class EndedShard:
+    """Its leader epoch is over, and nobody has taken it away yet."""
+
+    def require_loaded(self) -> Coordinator:
+        raise NotCoordinatorError("over")
+
+
+def test_groups_that_another_broker_coordinates_by_now_are_left_out_of_the_list() -> None:
+    async def run() -> None:
+        door = Door()
+        door.house.join("m1")
+        door.ended = True
+        listed = await door.admin.list_all(client(5), ListGroupsRequest())
+        assert listed.error_code == ErrorCode.NONE
+        assert [each.group_id for each in listed.groups] == [G]
 
     simulate(run())
 
