@@ -1,6 +1,7 @@
 """`ottla server`: one node in the foreground."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -69,6 +70,9 @@ def _serve(config: Path | None, assignments: list[str]) -> None:
             _leave(common.said(error))
         _leave(0)
 
+    # What the imports have made stays: a full collection, of which everybody waits for the end, need not look at it.
+    gc.collect()
+    gc.freeze()
     uvloop.run(main())
 
 
