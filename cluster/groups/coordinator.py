@@ -38,6 +38,7 @@ from cluster.groups.settings import Caller, GroupSettings
 from cluster.groups.step import Step, Ticket, when_lost
 from cluster.groups.subscriptions import subscribed_topics
 from storage.errors import OttlaError
+from wire.consumer_protocol import PROTOCOL_TYPE
 from wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from wire.messages.heartbeat import HeartbeatRequest
 from wire.messages.join_group import JoinGroupRequest
@@ -348,6 +349,19 @@ class Coordinator:
             return Step()
 
         return Step(records=records, kept=kept)
+
+    def check_delete_offsets(self, group_id: str) -> None:
+        """Whether some of a group's positions may go. What members of another protocol than consumers' read is not
+        known: then none may. Raises GroupIdNotFoundError, NonEmptyGroupError.
+        """
+        if not self.exists(group_id):
+            raise GroupIdNotFoundError(f"there is no group {group_id}")
+        group = self.groups.get(group_id)
+        if group is not None and group.members and group.protocol_type != PROTOCOL_TYPE:
+            raise NonEmptyGroupError(
+                f"group {group_id} has {len(group.members)} members of the protocol {group.protocol_type!r}; stop them "
+                "first"
+            )
 
     def delete_offsets(self, group_id: str, partitions: Sequence[TopicPartition]) -> Step:
         """OffsetDelete, of partitions that may go (`reads` says which may not)."""

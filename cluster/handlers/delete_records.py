@@ -6,6 +6,7 @@ from typing import NamedTuple
 from cluster.errors import InternalTopicError
 from cluster.groups.placement import OFFSETS_TOPIC
 from cluster.replication.partition import Partition
+from kraft.metadata.errors import PolicyViolationError
 from storage.errors import OffsetOutOfRangeError, OttlaError
 
 
@@ -29,6 +30,10 @@ class DeleteRecordsHandler:
                 raise InternalTopicError(f"{OFFSETS_TOPIC} is what the cluster knows of its groups")
             partition = self._lookup(topic, index)
             partition.leader()
+            if not partition.log.config.deletes:
+                raise PolicyViolationError(
+                    f"records of {topic} are not deleted: its cleanup.policy is compact; add delete to it first"
+                )
             committed = partition.high_watermark
             wanted = committed if before_offset == -1 else before_offset
             if not 0 <= wanted <= committed:

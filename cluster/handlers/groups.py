@@ -260,11 +260,10 @@ class GroupHandler:
     async def delete_offsets(
         self, group_id: str, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, OttlaError | None]:
-        """Positions of partitions that the group does not read. Raises GroupIdNotFoundError."""
+        """Positions of partitions that the group does not read. Raises GroupIdNotFoundError, NonEmptyGroupError."""
         shard = self._coordinators.shard(group_id)
         coordinator = shard.require_loaded()
-        if not coordinator.exists(group_id):
-            raise GroupIdNotFoundError(f"there is no group {group_id}")
+        coordinator.check_delete_offsets(group_id)
         outcome: dict[TopicPartition, OttlaError | None] = {}
         for each in partitions:
             outcome[each] = None

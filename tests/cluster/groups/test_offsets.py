@@ -1,7 +1,10 @@
 """Committed offsets: who may, when they are seen, when they go."""
 
+from contextlib import nullcontext
+
 import pytest
 
+from cluster.groups.errors import GroupIdNotFoundError, NonEmptyGroupError
 from storage.errors import ErrorCode, OttlaError
 from tests.cluster.groups.lab import GROUP, Lab
 
@@ -89,6 +92,22 @@ def test_a_group_with_members_is_not_deleted_and_one_without_is_with_its_positio
     assert not lab.reload().coordinator.exists(GROUP)
     lab.keeps = True
     assert refused(lab, lab.delete()) == ErrorCode.GROUP_ID_NOT_FOUND
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("consumer", False), ("connect", True)])
+def test_some_positions_go_only_where_it_is_known_what_members_read(
+    kind: str, refused: bool
+) -> None:
+    """Kafka's OffsetDelete: Connect's workers say nothing of topics."""
+    lab = Lab()
+    with pytest.raises(GroupIdNotFoundError):
+        lab.coordinator.check_delete_offsets(GROUP)
+    _, (only,) = lab.settled("a")
+    lab.group.protocol_type = kind
+    with pytest.raises(NonEmptyGroupError) if refused else nullcontext():
+        lab.coordinator.check_delete_offsets(GROUP)
+    lab.leave(only)
+    lab.coordinator.check_delete_offsets(GROUP)
 
 
 def test_positions_outlive_their_group_by_the_retention_time() -> None:

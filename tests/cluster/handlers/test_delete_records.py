@@ -4,6 +4,7 @@ from cluster.errors import InternalTopicError, NotLeaderError
 from cluster.groups.placement import OFFSETS_TOPIC
 from cluster.handlers.delete_records import DeleteRecordsHandler
 from cluster.replication.partition import Partition
+from kraft.metadata.errors import PolicyViolationError
 from storage.errors import OffsetOutOfRangeError
 from storage.log_config import LogConfig
 from storage.partition_log import PartitionLog
@@ -69,3 +70,11 @@ def test_consumers_and_followers_are_told() -> None:
     partition.on_commit.add(lambda: told.append(partition.log.log_start_offset))
     simulate(deleting(partition).delete("t", 0, 1))
     assert told == [1]
+
+
+def test_records_that_compaction_keeps_are_not_deleted() -> None:
+    partition = leading()
+    partition.log.reconfigure(LogConfig(cleanup_policy="compact"))
+    assert isinstance(simulate(deleting(partition).delete("t", 0, 1)).error, PolicyViolationError)
+    partition.log.reconfigure(LogConfig(cleanup_policy="compact,delete"))
+    assert simulate(deleting(partition).delete("t", 0, 1)) == (None, 1)
