@@ -184,6 +184,7 @@ class Broker:
             self._registration,
             lambda: self.image.offset,
             _loop_ms,
+            registered_anew=lambda: self.replicas.registered_again(),
             heartbeat_interval_ms=config.broker_heartbeat_interval_ms,
             session_timeout_ms=config.broker_session_timeout_ms,
             suspect_ms=suspect_ms,

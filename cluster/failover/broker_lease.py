@@ -28,7 +28,9 @@ URGENT_S = 0.05
 
 
 class BrokerLease:
-    """`applied` tells up to which metadata offset this broker has applied; `now_ms` is monotonic."""
+    """`applied` tells up to which metadata offset this broker has applied; `now_ms` is monotonic. `registered_anew` is
+    called when `broker_epoch` has become another one.
+    """
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class BrokerLease:
         applied: Callable[[], int],
         now_ms: Callable[[], int],
         *,
+        registered_anew: Callable[[], None],
         heartbeat_interval_ms: int,
         session_timeout_ms: int,
         suspect_ms: int,
@@ -46,6 +49,7 @@ class BrokerLease:
         self._registration = registration
         self._applied = applied
         self._now_ms = now_ms
+        self._registered_anew = registered_anew
         self._heartbeat_interval_s = heartbeat_interval_ms / 1000
         self._session_timeout_ms = session_timeout_ms
         self._suspect_ms = suspect_ms
@@ -155,9 +159,11 @@ class BrokerLease:
                 await asyncio.sleep(REGISTER_PAUSE_S)
                 continue
             assert isinstance(reply, BrokerRegistered), reply
-            self.broker_epoch = reply.broker_epoch
+            anew, self.broker_epoch = self.broker_epoch != reply.broker_epoch, reply.broker_epoch
             self.registered.set()
             log.info("registered", broker_epoch=reply.broker_epoch, cluster_id=reply.cluster_id)
+            if anew:
+                self._registered_anew()
             return
 
     async def _renew(self) -> None:

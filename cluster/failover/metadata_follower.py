@@ -40,7 +40,6 @@ class MetadataFollower:
         self._image = EMPTY_IMAGE
         self._newest = EMPTY_IMAGE
         self.begun = False
-        self._known_epoch: int | None = None
         self._missing: dict[TopicIdPartition, str] = {}
         self._wake = asyncio.Event()
 
@@ -75,17 +74,9 @@ class MetadataFollower:
         changes = local_changes(old, image, self._node_id)
         if changes:
             await self._make(changes, old)
-        epoch = self._epoch_in(image)
-        if epoch is not None and epoch != self._known_epoch:
-            self._known_epoch = epoch
-            self._replicas.registered_again()
         if old.brokers is not image.brokers:
             self._replicas.reconsider_joins()
         self._roles_changed(image)
-
-    def _epoch_in(self, image: MetadataImage) -> int | None:
-        broker = image.brokers.get(self._node_id)
-        return broker.broker_epoch if broker is not None else None
 
     def _is_mine(self, identity: TopicIdPartition) -> bool:
         found = self._image.partition(*identity)
@@ -113,7 +104,10 @@ class MetadataFollower:
         identity, topic, registration = replica
         if identity not in self._replicas.partitions:
             self._missing[identity] = topic
-        elif registration.leader == self._node_id:
+            return
+        # A role that has begun must not begin again: followers tell each leader epoch only once what they hold.
+        self._missing.pop(identity, None)
+        if registration.leader == self._node_id:
             self._replicas.lead(identity, registration, self._min_insync_replicas(topic))
         else:
             self._replicas.follow(identity, registration)

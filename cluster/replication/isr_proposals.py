@@ -1,9 +1,10 @@
 """ISR changes on their way to the controller: proposed in batches, repeated until they are answered.
 
 A proposal is over when the metadata log brings a newer partition epoch, or when the controller definitely refuses its
-only sending. Silence proves nothing: it is sent again, while the partition goes on counting with the maximal ISR. When
-a proposal of which one sending has an unknown fate is refused, the leader proposes its committed ISR instead: once that
-is taken, whatever is still on its way comes too late (kraft.metadata.isr_changes says what an answer proves).
+only sending. Silence proves nothing: it is sent again, while the partition goes on counting with the maximal ISR. So is
+what is refused for newer metadata: they may be a change that its controller never got committed. When a proposal of
+which one sending has an unknown fate is refused, the leader proposes its committed ISR instead: once that is taken,
+whatever is still on its way comes too late (kraft.metadata.isr_changes says what an answer proves).
 """
 
 import asyncio
@@ -57,13 +58,13 @@ class IsrProposals:
         self._propose = propose
         self._eligible = eligible
         self._waiting: dict[TopicIdPartition, tuple[Partition, IsrProposal]] = {}
-        self._resting: dict[TopicIdPartition, None] = {}
+        self._resting: dict[Partition, None] = {}
         self._wake = asyncio.Event()
 
     def consider_join(self, partition: Partition) -> None:
         """Propose the follower that has become fit to join, if there is one."""
         state = partition.role
-        if not isinstance(state, LeaderState) or partition.identity in self._resting:
+        if not isinstance(state, LeaderState) or partition in self._resting:
             return
         joining = state.may_join(self._eligible)
         if joining is not None:
@@ -118,10 +119,15 @@ class IsrProposals:
         codes = {answer.identity: answer.error for answer in answers if answer.error}
         for partition, proposal in batch:
             code = codes.get(proposal.identity)
-            if code is not None:
-                log.info("ISR proposal refused", partition=partition.name, error=code.name)
-            if code in DEFINITE_REFUSALS and _still_wanted(partition, proposal):
+            if code is None:
+                continue
+            log.info("ISR proposal refused", partition=partition.name, error=code.name)
+            if not _still_wanted(partition, proposal):
+                continue
+            if code in DEFINITE_REFUSALS:
                 self._refused(partition, proposal)
+            else:
+                self._again_later(partition, proposal._replace(doubtful=True))
 
     def _refused(self, partition: Partition, proposal: IsrProposal) -> None:
         state = partition.role
@@ -136,13 +142,16 @@ class IsrProposals:
 
     def _rest(self, partition: Partition) -> None:
         """After a refusal, ask again only after a while: the reason (a fenced broker, say) needs time to go."""
-        self._resting[partition.identity] = None
+        self._resting[partition] = None
 
         def rested() -> None:
-            self._resting.pop(partition.identity, None)
+            self._resting.pop(partition, None)
             self.consider_join(partition)
 
         asyncio.get_running_loop().call_later(REST_S, rested)
+
+    def _again_later(self, partition: Partition, proposal: IsrProposal) -> None:
+        asyncio.get_running_loop().call_later(REST_S, self._again, [(partition, proposal)])
 
     def _again(self, batch: Iterable[tuple[Partition, IsrProposal]]) -> None:
         for partition, proposal in batch:

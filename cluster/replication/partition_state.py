@@ -96,6 +96,9 @@ class LeaderState:
     """One leader epoch of one partition, from election to replacement.
 
     own_end_offset is the leader's own durable end: unsynced bytes never count (promise 1 of DESIGN.md).
+    followers: the other replicas, and whoever else has spoken in this leader epoch. A replica is added without a new
+    leader epoch, so it may know of its assignment before the leader does, and while nothing is appended it speaks only
+    once. A replica that is dropped ends the leader epoch, so whoever speaks in it is to be a replica.
     """
 
     node_id: int
@@ -189,7 +192,9 @@ class LeaderState:
         A new incarnation begins anew: what an earlier one held may be gone (KIP-903).
         """
         progress = self.followers.get(replica)
-        if progress is None or broker_epoch < progress.broker_epoch:
+        if progress is None:
+            progress = self.followers[replica] = FollowerProgress(caught_up_ms=now_ms)
+        if broker_epoch < progress.broker_epoch:
             return False
         if broker_epoch > progress.broker_epoch:
             progress.broker_epoch = broker_epoch
@@ -209,9 +214,11 @@ class LeaderState:
         if self.in_flight:
             return None
         needed = max(self.high_watermark, self.epoch_start_offset)
-        for replica in sorted(self.followers):
-            progress = self.followers[replica]
-            if replica in self.isr or progress.end_offset < needed or progress.no_room:
+        for replica in sorted(self.replicas):
+            progress = self.followers.get(replica)
+            if progress is None or replica in self.isr:
+                continue
+            if progress.end_offset < needed or progress.no_room:
                 continue
             if eligible(replica, progress.broker_epoch):
                 return replica
@@ -288,12 +295,9 @@ class LeaderState:
         }
 
     def _keep_followers(self, now_ms: int) -> None:
-        known = self.followers
-        self.followers = {
-            replica: known.get(replica) or FollowerProgress(caught_up_ms=now_ms)
-            for replica in self.replicas
-            if replica != self.node_id
-        }
+        for replica in self.replicas:
+            if replica != self.node_id and replica not in self.followers:
+                self.followers[replica] = FollowerProgress(caught_up_ms=now_ms)
 
     def advance_high_watermark(self) -> bool:
         """The high watermark is the smallest durable end in the maximal ISR, and never goes back.

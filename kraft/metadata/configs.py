@@ -87,11 +87,11 @@ def _check_resource(draft: Draft, resource: ConfigResource) -> None:
 
 
 def _act(draft: Draft, resource: ConfigResource) -> None:
-    """A smaller min ISR lets the high watermark move again, which voids ELRs (KIP-966); a permission for unclean
-    elections is for the partitions that have no leader now.
+    """A smaller min ISR lets the high watermark move again, which voids ELRs (KIP-966), and may be all that a
+    reassignment waited for; a permission for unclean elections is for the partitions that have no leader now.
     """
     topic_id = draft.delta.topic_id(resource.name) if resource.name else None
     for found_id, number, partition in draft.partitions():
-        concerned = partition.elr or partition.last_known_elr or not partition.isr
-        if concerned and topic_id in (None, found_id):
+        waits = partition.elr or partition.last_known_elr or not partition.isr
+        if (waits or partition.reassigning) and topic_id in (None, found_id):
             draft.change(found_id, number, partition)

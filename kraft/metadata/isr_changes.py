@@ -3,7 +3,8 @@
 What an answer proves to the leader, whose high watermark stands on the *maximal* ISR while a proposal is in flight:
 
 - Taken, NEW_LEADER_ELECTED, INVALID_UPDATE_VERSION, FENCED_LEADER_EPOCH, NOT_CONTROLLER, silence: the proposal, or an
-  earlier sending of it, may be true. It stays in flight until the metadata log says more.
+  earlier sending of it, may be true. It stays in flight until the metadata log says more. Unless it was taken, it is
+  sent again until then: what a controller refused it for may be a change of its own that is never committed.
 - DEFINITE_REFUSALS: this sending changed nothing. Only if no earlier sending of it has an unknown fate may the leader
   go back to its committed ISR; otherwise the earlier one could still arrive and be taken.
 - To get rid of a proposal of unknown fate the leader proposes its committed ISR: that raises the partition epoch, so

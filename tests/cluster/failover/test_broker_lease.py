@@ -24,11 +24,12 @@ HEARTBEAT_MS = 100
 
 
 class Controller:
-    """Answers what the tests lay down. delay_s: how long an answer takes."""
+    """Answers what the tests lay down. delay_s: how long an answer takes. told: the epochs told as new."""
 
     def __init__(self) -> None:
         self.registrations = 0
         self.heartbeats: list[BrokerHeartbeat] = []
+        self.told: list[int] = []
         self.refusal: OttlaError | None = None
         self.reply = HeartbeatReply(fenced=False, caught_up=True)
         self.delay_s = 0.0
@@ -74,17 +75,19 @@ def run(work: Work) -> None:
 
 
 def made(controller: Controller) -> BrokerLease:
-    return BrokerLease(
+    lease = BrokerLease(
         controller,  # type: ignore[arg-type]
         lambda: RegisterBrokerRequest(
             node_id=1, cluster_id="c", incarnation=UUID(int=1), listeners={}
         ),
         lambda: 7,
         lambda: int(asyncio.get_running_loop().time() * 1000),
+        registered_anew=lambda: controller.told.append(lease.broker_epoch),
         heartbeat_interval_ms=HEARTBEAT_MS,
         session_timeout_ms=SESSION_MS,
         suspect_ms=HEARTBEAT_MS,
     )
+    return lease
 
 
 def test_a_lease_ends_with_the_session_when_nobody_confirms_it() -> None:
@@ -149,10 +152,18 @@ def test_an_answer_that_comes_after_a_later_one_says_nothing_new() -> None:
 
 
 def test_a_broker_that_the_controller_does_not_know_registers_again() -> None:
+    """KIP-903: whom it follows is told when it knows its new epoch, and no sooner."""
+
     async def work(lease: BrokerLease, controller: Controller) -> None:
         controller.refusal = StaleBrokerEpochError("another epoch is registered")
         await until(lambda: lease.broker_epoch == 2, 5.0, "another registration")
         await until(lambda: controller.heartbeats[-1].broker_epoch == 2, 5.0, "a heartbeat with it")
+        assert controller.told == [1, 2]
+        controller.registrations -= 1
+        controller.refusal = StaleBrokerEpochError("it is the same, after all")
+        await until(lambda: controller.registrations == 2, 5.0, "the same registration again")
+        await asyncio.sleep(0.01)
+        assert controller.told == [1, 2]
 
     run(work)
 

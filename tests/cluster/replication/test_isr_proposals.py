@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from cluster.replication.isr_proposals import REST_S, IsrAnswer, IsrProposal, IsrProposals
 from cluster.replication.partition import Partition
 from storage.errors import ErrorCode, OttlaError
@@ -74,6 +76,36 @@ def test_what_cannot_be_false_alone_stays_in_flight() -> None:
         after(Controller(code), 1, lambda partition: _in_flight(partition, True))
 
 
+@pytest.mark.parametrize(
+    "code",
+    [ErrorCode.INVALID_UPDATE_VERSION, ErrorCode.FENCED_LEADER_EPOCH, ErrorCode.NOT_CONTROLLER],
+)
+def test_what_is_refused_for_newer_metadata_is_asked_again_until_they_come(code: ErrorCode) -> None:
+    """They may be a change that is never committed: then nothing else would ever end what is in flight."""
+
+    async def run() -> None:
+        controller = Controller(code)
+        partition = replica(1)
+        state = lead(partition, 1, isr=(1,), min_isr=1)
+        proposals = IsrProposals(controller.propose, lambda _node, _epoch: True)
+        running = asyncio.get_running_loop().create_task(proposals.run())
+        state.follower_acked(2, 0, log_end_offset=0, broker_epoch=20, now_ms=0)
+        proposals.consider_join(partition)
+        await asyncio.sleep(REST_S / 2)
+        assert [each.doubtful for each in controller.asked] == [False]
+        await asyncio.sleep(REST_S)
+        assert [each.doubtful for each in controller.asked] == [False, True]
+        controller.answers = [code]
+        proposals._again([(partition, controller.asked[0])])
+        await until(lambda: len(controller.asked) == 3, 1.0, "another refusal")
+        state.metadata_changed(partition_epoch=2, replicas=(1, 2), isr=(1, 2), now_ms=0)
+        await asyncio.sleep(2 * REST_S)
+        assert len(controller.asked) == 3
+        running.cancel()
+
+    simulate(run())
+
+
 def test_the_definite_refusal_of_the_only_sending_ends_it() -> None:
     after(
         Controller(ErrorCode.INELIGIBLE_REPLICA), 1, lambda partition: _in_flight(partition, False)
@@ -108,6 +140,28 @@ def test_a_refused_joiner_is_proposed_again_after_a_rest() -> None:
         assert len(controller.asked) == 1
         await asyncio.sleep(REST_S)
         assert len(controller.asked) == 2
+        running.cancel()
+
+    simulate(run())
+
+
+def test_a_refusal_of_what_a_replica_was_before_it_left_does_not_rest_its_successor() -> None:
+    """It may be assigned here again at once, and its follower says only once that it has caught up."""
+
+    async def run() -> None:
+        controller = Controller(ErrorCode.INELIGIBLE_REPLICA)
+        before, after = replica(1), replica(1)
+        proposals = IsrProposals(controller.propose, lambda _node, _epoch: True)
+        running = asyncio.get_running_loop().create_task(proposals.run())
+        for partition in (before, after):
+            state = lead(partition, 1, isr=(1,), min_isr=1)
+            state.follower_acked(2, 0, log_end_offset=0, broker_epoch=20, now_ms=0)
+            proposals.consider_join(partition)
+            await asyncio.sleep(0.01)
+            if partition is before:
+                partition.close()
+        assert len(controller.asked) == 2
+        assert after.leader().in_flight
         running.cancel()
 
     simulate(run())

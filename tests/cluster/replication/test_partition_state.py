@@ -158,6 +158,26 @@ def test_an_earlier_life_is_not_heard_any_more() -> None:
     assert state.may_join(anyone) is None
 
 
+def test_who_speaks_before_the_leader_knows_of_its_assignment_joins_without_another_word() -> None:
+    """An addition does not begin a leader epoch, and while nothing is appended a follower speaks only once."""
+    state = leader(isr=(1, 2), end=10)
+    state.follower_acked(4, 10, log_end_offset=10, broker_epoch=40, now_ms=0)
+    assert state.may_join(anyone) is None, "not before it is a replica"
+    state.metadata_changed(partition_epoch=8, replicas=(4, 2, 3, 1), isr=(1, 2), now_ms=0)
+    assert state.may_join(lambda node, epoch: (node, epoch) == (4, 40)) == 4
+    assert state.propose_join(4) == {1: -1, 2: -1, 4: 40}
+
+
+def test_who_spoke_before_the_leader_knew_of_its_assignment_has_the_full_lag_time() -> None:
+    """It may join with the high watermark alone, and is not to be taken out again at once."""
+    state = leader(isr=(1, 2), end=10)
+    state.flushed(100)
+    state.follower_acked(4, 10, log_end_offset=100, broker_epoch=40, now_ms=50_000)
+    state.metadata_changed(partition_epoch=8, replicas=(4, 2, 1), isr=(1, 2, 4), now_ms=50_000)
+    assert 4 not in state.lagging(100, 10_000, 60_000)
+    assert 4 in state.lagging(100, 10_000, 60_001)
+
+
 def test_the_high_watermark_stands_below_min_isr() -> None:
     """KIP-966, I4: what the last one standing alone holds would be lost with it."""
     state = leader(isr=(1,), end=0)

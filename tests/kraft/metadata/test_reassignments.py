@@ -3,8 +3,10 @@
 import pytest
 
 from kraft.metadata import replies
+from kraft.metadata.effective_config import topic_resource
 from kraft.metadata.errors import Refusal
 from kraft.metadata.reassignments import OngoingReassignment, ongoing_reassignments
+from kraft.metadata.records import CLUSTER, ConfigResource
 from kraft.metadata.requests import AlterPartitionReassignments, Reassignment
 from storage.errors import ErrorCode
 from tests.kraft.metadata.lab import Lab
@@ -69,6 +71,20 @@ def test_a_leader_may_die_meanwhile() -> None:
     lab.propose_isr("t", (2, 3, 4, 5))
     assert state(lab) == ((4, 5), (4, 5), (), ())
     assert lab.partition("t").leader == 4
+
+
+@pytest.mark.parametrize("resource", [topic_resource("t"), CLUSTER])
+def test_a_smaller_min_isr_may_be_all_that_a_reassignment_waited_for(
+    resource: ConfigResource,
+) -> None:
+    lab = lab_with_topic()
+    lab.configure(resource, {"min.insync.replicas": "2"})
+    reassign(lab, 4, 2, 3)
+    lab.fence(2, 3)
+    lab.propose_isr("t", (1, 4))
+    assert lab.partition("t").reassigning, "1 is still needed"
+    lab.configure(resource, {"min.insync.replicas": "1"})
+    assert state(lab) == ((4, 2, 3), (4,), (), ())
 
 
 def test_a_reassignment_is_cancelled() -> None:
