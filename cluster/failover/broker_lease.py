@@ -197,7 +197,7 @@ class BrokerLease:
             return
         # Counted from when we asked: the controller's session begins no earlier.
         self._confirmed_ms = asked_ms
-        if self._deposed_ms is not None and asked_ms >= self._deposed_ms:
+        if self._deposed_ms is not None and asked_ms > self._deposed_ms:
             self._deposed_ms = None
         if reply.fenced != self._fenced and not self._leaving:
             log.info("fenced" if reply.fenced else "unfenced", broker_epoch=self.broker_epoch)
