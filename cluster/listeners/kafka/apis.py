@@ -18,6 +18,7 @@ from cluster.handlers.quorum import QuorumHandler
 from cluster.listeners.kafka.cluster_info import KafkaClusterInfo
 from cluster.listeners.kafka.configs import KafkaConfigs
 from cluster.listeners.kafka.consumer_group_describe import KafkaConsumerGroupDescribe
+from cluster.listeners.kafka.credentials import describe_credentials
 from cluster.listeners.kafka.dispatcher import Dispatcher
 from cluster.listeners.kafka.features import features
 from cluster.listeners.kafka.fetch import KafkaFetch
@@ -57,6 +58,7 @@ from wire.messages.describe_log_dirs import DescribeLogDirsRequest
 from wire.messages.describe_producers import DescribeProducersRequest
 from wire.messages.describe_quorum import DescribeQuorumRequest
 from wire.messages.describe_topic_partitions import DescribeTopicPartitionsRequest
+from wire.messages.describe_user_scram_credentials import DescribeUserScramCredentialsRequest
 from wire.messages.elect_leaders import ElectLeadersRequest
 from wire.messages.find_coordinator import FindCoordinatorRequest
 from wire.messages.heartbeat import HeartbeatRequest
@@ -161,6 +163,7 @@ def _apis(services: Services) -> Mapping[int, Api]:
             api(ListConfigResourcesRequest, configs.list_resources),
             api(DescribeClientQuotasRequest, quotas.describe),
             api(AlterClientQuotasRequest, quotas.alter),
+            api(DescribeUserScramCredentialsRequest, describe_credentials),
             api(ElectLeadersRequest, leadership.elect),
             api(AlterPartitionReassignmentsRequest, leadership.reassign),
             api(ListPartitionReassignmentsRequest, leadership.list_reassignments),
