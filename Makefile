@@ -32,6 +32,7 @@ test-compat: setup  ## the slow tests: many kills of coordinators, and Apache Ka
 	$(BIN)/pytest -m slow tests
 
 fuzz: setup      ## strangers' bytes to the Kafka door; COUNT=... for how many inputs
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group fuzz
 	@$(BIN)/python -m tests.fuzz.run --count $(COUNT) $(if $(ONLY),--only "$(ONLY)")
 
 mutants: setup   ## bring known bugs back one by one, see the tests notice; ONLY=... for some of them

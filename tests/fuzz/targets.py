@@ -4,11 +4,14 @@ A target takes any bytes; whatever it raises is a bug. `seeds` are right inputs,
 """
 
 import asyncio
+import io
 import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
+
+from kio.serial import entity_reader, entity_writer
 
 from cluster.errors import UnknownTopicOrPartitionError
 from cluster.groups.records import (
@@ -35,7 +38,7 @@ from cluster.listeners.kafka.request import Client, api
 from cluster.listeners.kafka.send_budget import SendBudget
 from cluster.replication.partition import Partition
 from kraft.metadata.image import EMPTY_IMAGE
-from tests.wire.samples import messages, sample
+from tests.wire.samples import kio_entity, messages, sample
 from wire.api_keys import ApiKey
 from wire.codec import decode, encode
 from wire.errors import WireError
@@ -69,6 +72,39 @@ def message(data: bytes) -> None:
         return
     again = decode(kind, version, flexible, memoryview(encode(found, version, flexible)))
     assert repr(again) == repr(found)
+
+
+def oracle(data: bytes) -> None:
+    """As `message`; and where kio can read what came, or what we make of it, it writes the same as we do.
+
+    It reads more than we do: null where Kafka knows no null. And less: only the codes, dates and durations that it
+    knows, and no tagged field that it does not.
+    """
+    if len(data) < 2:
+        return
+    kind, version = kinds()[int.from_bytes(data[:2]) % len(kinds())]
+    flexible = version >= kind.FLEXIBLE
+    try:
+        found = decode(kind, version, flexible, memoryview(data)[2:])
+    except WireError:
+        return
+    ours = bytes(encode(found, version, flexible))
+    for source in (data[2:], ours):
+        theirs = _rewritten_by_kio(kind, version, source)
+        assert theirs in (None, ours), f"{kind.__name__} v{version}: {theirs!r}, not {ours!r}"
+
+
+def _rewritten_by_kio(
+    kind: type[Request] | type[Response], version: int, data: bytes
+) -> bytes | None:
+    entity = kio_entity(kind, version)
+    out = io.BytesIO()
+    try:
+        found, _ = entity_reader(entity)(data, 0)
+        entity_writer(entity)(out, found)
+    except Exception:  # noqa: BLE001 - whatever it stumbles over
+        return None
+    return out.getvalue()
 
 
 def produce(data: bytes) -> None:
@@ -191,6 +227,7 @@ def dispatch(data: bytes) -> None:
 
 TARGETS: Mapping[str, Target] = {
     "message": message,
+    "oracle": oracle,
     "produce": produce,
     "frames": frames,
     "group_record": group_record,
@@ -215,7 +252,7 @@ def seeds(name: str, rng: random.Random) -> Iterator[bytes]:
         is_request = issubclass(kind, Request)
         header = kind.API_KEY.to_bytes(2) + version.to_bytes(2) + bytes(4) + b"\0\1c"
         request = header + (b"\0" if flexible else b"") + body
-        if name == "message":
+        if name in ("message", "oracle"):
             yield number.to_bytes(2) + body
         elif name == "dispatch" and is_request:
             yield request

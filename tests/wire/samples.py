@@ -2,12 +2,15 @@
 
 import random
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from typing import Any
 from uuid import UUID
 
+from kio.index import load_payload_module
 from kio.schema.errors import ErrorCode as KioErrorCode
-from kio.schema.index import api_key_map
+from kio.schema.index import PayloadEntityType, api_key_map
+from kio.static.constants import EntityType
 
 from wire.api_versions import MESSAGES
 from wire.schema import Field, Message, Request, Response
@@ -24,6 +27,20 @@ def messages() -> Iterator[tuple[type[Request] | type[Response], int]]:
                 first, last = found.VERSIONS
                 for version in range(first, last + 1):
                     yield found, version
+
+
+@cache
+def kio_entity(message: type[Request] | type[Response], version: int) -> Any:
+    """The oracle's class for a message in a version."""
+    kind: PayloadEntityType = (
+        EntityType.request if issubclass(message, Request) else EntityType.response
+    )
+    module = load_payload_module(message.API_KEY, version, kind)
+    return next(
+        each
+        for each in vars(module).values()
+        if getattr(each, "__type__", None) is kind and each.__module__ == module.__name__
+    )
 
 
 def sample(message: type[Message], version: int, rng: random.Random) -> Message:

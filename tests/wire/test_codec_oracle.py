@@ -2,31 +2,15 @@
 
 import io
 import random
-from typing import Any
 
 import pytest
-from kio.index import load_payload_module
-from kio.schema.index import PayloadEntityType
 from kio.serial import entity_reader, entity_writer
-from kio.static.constants import EntityType
 
-from tests.wire.samples import messages, sample
+from tests.wire.samples import kio_entity, messages, sample
 from wire.codec import encode, reader_of
 from wire.schema import Request, Response
 
 SAMPLES = 12
-
-
-def oracle(message: type[Request] | type[Response], version: int) -> Any:
-    kind: PayloadEntityType = (
-        EntityType.request if issubclass(message, Request) else EntityType.response
-    )
-    module = load_payload_module(message.API_KEY, version, kind)
-    return next(
-        each
-        for each in vars(module).values()
-        if getattr(each, "__type__", None) is kind and each.__module__ == module.__name__
-    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +21,7 @@ def oracle(message: type[Request] | type[Response], version: int) -> Any:
 def test_every_version_of_every_message_is_what_kio_reads_and_writes(
     message: type[Request] | type[Response], version: int
 ) -> None:
-    entity = oracle(message, version)
+    entity = kio_entity(message, version)
     flexible = version >= message.FLEXIBLE
     assert flexible == entity.__flexible__
     rng = random.Random(f"{message.__name__} {version}")
