@@ -40,6 +40,7 @@ def _fuzz(name: str, count: int, seed: int) -> int:
     began_s = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.guided", name, str(count), str(seed)],
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
