@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from kio.serial import entity_reader, entity_writer
 
@@ -60,18 +60,33 @@ def kinds() -> list[tuple[type[Request] | type[Response], int]]:
     return list(messages())
 
 
-def message(data: bytes) -> None:
-    """Two bytes say which message; what can be read can be written, and is then read as the same."""
+class _Read(NamedTuple):
+    kind: type[Request] | type[Response]
+    version: int
+    found: Request | Response
+
+    def written(self) -> bytes:
+        return bytes(encode(self.found, self.version, self.version >= self.kind.FLEXIBLE))
+
+
+def _read(data: bytes) -> _Read | None:
+    """Two bytes say which message."""
     if len(data) < 2:
-        return
+        return None
     kind, version = kinds()[int.from_bytes(data[:2]) % len(kinds())]
-    flexible = version >= kind.FLEXIBLE
     try:
-        found = decode(kind, version, flexible, memoryview(data)[2:])
+        found = decode(kind, version, version >= kind.FLEXIBLE, memoryview(data)[2:])
     except WireError:
-        return
-    again = decode(kind, version, flexible, memoryview(encode(found, version, flexible)))
-    assert repr(again) == repr(found)
+        return None
+    return _Read(kind, version, found)
+
+
+def message(data: bytes) -> None:
+    """What can be read can be written, and is then read as the same."""
+    read = _read(data)
+    if read is not None:
+        again = _read(data[:2] + read.written())
+        assert repr(again) == repr(read)
 
 
 def oracle(data: bytes) -> None:
@@ -80,18 +95,14 @@ def oracle(data: bytes) -> None:
     It reads more than we do: null where Kafka knows no null. And less: only the codes, dates and durations that it
     knows, and no tagged field that it does not.
     """
-    if len(data) < 2:
-        return
-    kind, version = kinds()[int.from_bytes(data[:2]) % len(kinds())]
-    flexible = version >= kind.FLEXIBLE
-    try:
-        found = decode(kind, version, flexible, memoryview(data)[2:])
-    except WireError:
-        return
-    ours = bytes(encode(found, version, flexible))
-    for source in (data[2:], ours):
-        theirs = _rewritten_by_kio(kind, version, source)
-        assert theirs in (None, ours), f"{kind.__name__} v{version}: {theirs!r}, not {ours!r}"
+    read = _read(data)
+    if read is not None:
+        ours = read.written()
+        for source in (data[2:], ours):
+            theirs = _rewritten_by_kio(read.kind, read.version, source)
+            assert theirs in (None, ours), (
+                f"{read.kind.__name__} v{read.version}: {theirs!r}, not {ours!r}"
+            )
 
 
 def _rewritten_by_kio(
