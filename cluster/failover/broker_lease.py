@@ -60,6 +60,7 @@ class BrokerLease:
         self._gave_up = False
         self._soon = asyncio.Event()
         self._unknown = False
+        self._unheard = False
         self._asking: dict[asyncio.Task[None], None] = {}
         self.registered = asyncio.Event()
         self.unfenced = asyncio.Event()
@@ -178,23 +179,30 @@ class BrokerLease:
         try:
             reply = await self._controller.ask(request, self._session_timeout_ms / 2000)
         except OttlaError as error:
-            if request.broker_epoch != self.broker_epoch:
+            if request.broker_epoch != self.broker_epoch or self._overtaken(asked_ms):
                 return
             if error.code in (ErrorCode.STALE_BROKER_EPOCH, ErrorCode.BROKER_ID_NOT_REGISTERED):
                 log.warning("registering again", reason=str(error))
                 self._unknown = True
                 self._soon.set()
-            else:
+            elif not self._unheard:
+                self._unheard = True
                 log.warning("lease not renewed", reason=str(error))
             return
         assert isinstance(reply, HeartbeatReply), reply
         if request.broker_epoch == self.broker_epoch:
             self._take(reply, asked_ms)
 
+    def _overtaken(self, asked_ms: int) -> bool:
+        """Whether a later question was answered sooner."""
+        return self._confirmed_ms is not None and asked_ms < self._confirmed_ms
+
     def _take(self, reply: HeartbeatReply, asked_ms: int) -> None:
-        if self._confirmed_ms is not None and asked_ms < self._confirmed_ms:
-            # A later question was answered sooner.
+        if self._overtaken(asked_ms):
             return
+        if self._unheard:
+            self._unheard = False
+            log.info("lease renewed")
         # Counted from when we asked: the controller's session begins no earlier.
         self._confirmed_ms = asked_ms
         if self._deposed_ms is not None and asked_ms > self._deposed_ms:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
+import structlog.testing
 
 from cluster.failover.broker_lease import ASKING_MAX, BrokerLease
 from kraft.metadata.errors import (
@@ -117,6 +118,18 @@ def test_a_lease_counts_from_the_question_and_not_from_the_answer() -> None:
         silent_s = loop.time()
         await until(lambda: not lease.holds, 5.0, "the end of the lease")
         assert loop.time() - silent_s <= SESSION_MS / 1000 - late_s + 0.01
+
+    run(work)
+
+
+def test_a_silence_is_told_once_and_so_is_its_end() -> None:
+    async def work(_lease: BrokerLease, controller: Controller) -> None:
+        with structlog.testing.capture_logs() as said:
+            controller.refusal = OttlaError("silence")
+            await asyncio.sleep(3 * SESSION_MS / 1000)
+            controller.refusal = None
+            await asyncio.sleep(3 * HEARTBEAT_MS / 1000)
+        assert [each["event"] for each in said] == ["lease not renewed", "lease renewed"]
 
     run(work)
 
