@@ -93,19 +93,19 @@ class Node:
             for door in doors.grpc:
                 await door.start(*_services(broker, door.endpoint))
                 log.info("listening", name=door.endpoint.name, address=door.endpoint.address)
-            for kafka in doors.kafka:
-                tasks.create_task(kafka.run(dispatcher(services, kafka.unsent)))
-                log.info("listening", name=kafka.endpoint.name, address=kafka.endpoint.address)
-            announcing = tasks.create_task(self._announce(broker, doors))
-            stopping = tasks.create_task(self._stop_when_asked(broker, doors))
+            beside = [
+                tasks.create_task(self._announce(broker, doors)),
+                tasks.create_task(self._stop_when_asked(broker, doors)),
+                *(tasks.create_task(_open(broker, kafka, services)) for kafka in doors.kafka),
+            ]
             await living
-            announcing.cancel()
-            stopping.cancel()
-            for kafka in doors.kafka:
-                kafka.close()
+            for task in beside:
+                task.cancel()
 
     async def _announce(self, broker: Broker, doors: Doors) -> None:
         await broker.lease.unfenced.wait()
+        for kafka in doors.kafka:
+            await kafka.opened.wait()
         for door in doors.grpc:
             await door.serving()
         self.serving.set()
@@ -120,6 +120,12 @@ class Node:
 
     def _cluster_id(self) -> str:
         return self._broker.cluster_id if self._broker is not None else ""
+
+
+async def _open(broker: Broker, door: KafkaDoor, services: Services) -> None:
+    """Not before this node knows the cluster: a Kafka client that is told of no topic takes it for gone."""
+    await broker.lease.unfenced.wait()
+    await door.run(dispatcher(services, door.unsent))
 
 
 def _services(broker: Broker, endpoint: Endpoint) -> tuple[GrpcLog, GrpcAdmin, GrpcGroups]:

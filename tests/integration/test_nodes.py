@@ -22,6 +22,8 @@ from ottla.local import processes
 from ottla.local.cluster import LocalCluster
 from ottla.local.layout import LocalNode
 from ottla.local.ports import free_base_port
+from storage.errors import ErrorCode
+from tests.compat.target import ClosedError, Target
 from tests.integration.load import full_isr
 
 pytestmark = pytest.mark.integration
@@ -283,3 +285,30 @@ def test_without_a_majority_clients_are_told_what_is_missing(own_cluster: LocalC
         assert "connection refused" in str(told.value)
 
     asyncio.run(run())
+
+
+def test_a_node_that_starts_denies_no_topic(own_cluster: LocalCluster) -> None:
+    """A Kafka client that is told that its topic is not there gives its records up."""
+
+    async def made() -> None:
+        async with Admin(own_cluster.bootstrap) as admin:
+            await admin.create_topic("t", partitions=1, replication_factor=3)
+
+    asyncio.run(made())
+    node = own_cluster.nodes[0]
+    end_s = time.monotonic() + 2 * END_S
+    for _ in range(3):
+        own_cluster.kill(node.node_id)
+        own_cluster.start(node.node_id)
+        answers = 0
+        while answers < 20:
+            assert time.monotonic() < end_s
+            target = Target(str(node.kafka), "starts")
+            try:
+                (topic,) = target.metadata("t").topics
+            except (OSError, ClosedError):
+                continue
+            finally:
+                target.close()
+            assert topic.error_code == ErrorCode.NONE
+            answers += 1

@@ -49,7 +49,7 @@ class KafkaLimits(NamedTuple):
 
 
 class KafkaDoor:
-    """One listener. Bound at once, open from `run` on."""
+    """One listener. Bound at once, open from `run` on: until then connections are refused."""
 
     def __init__(self, endpoint: Endpoint, limits: KafkaLimits) -> None:
         """Raises ListenerError."""
@@ -67,20 +67,30 @@ class KafkaDoor:
         self.unsent = SendBudget(limits.max_unsent_bytes)
         self.pace = FetchPace(limits.fetch_byte_rate)
         self._closed = asyncio.Event()
+        self.opened = asyncio.Event()
+        """Set once connections are taken."""
 
     def now_s(self) -> float:
         """The loop's time."""
         return asyncio.get_running_loop().time()
 
     async def run(self, dispatcher: Dispatcher) -> None:
-        """Serve until `close` or cancelled. What is being worked on then ends with it: nobody is left to answer."""
+        """Serve until `close` or cancelled. What is being worked on then ends with it: nobody is left to answer.
+
+        Raises ListenerError when somebody else has begun to listen here meanwhile.
+        """
         self.dispatcher = dispatcher
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             serving = [tasks.create_task(self._close_idle()), tasks.create_task(self._requests())]
-            server = await loop.create_server(
-                lambda: KafkaConnection(self), sock=self._socket, backlog=BACKLOG
-            )
+            try:
+                server = await loop.create_server(
+                    lambda: KafkaConnection(self), sock=self._socket, backlog=BACKLOG
+                )
+            except OSError as error:
+                raise _taken(self.endpoint, error) from None
+            self.opened.set()
+            log.info("listening", name=self.endpoint.name, address=self.endpoint.address)
             try:
                 await self._closed.wait()
             finally:
@@ -151,10 +161,13 @@ def _bind(endpoint: Endpoint) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setblocking(False)
         listening.bind(address)
-        listening.listen(BACKLOG)
     except OSError as error:
-        raise ListenerError(
-            f"the listener {endpoint.name} cannot listen on {endpoint.address}: {error.strerror}; "
-            f"choose another in `listeners`, or stop what holds it (ss -ltnp)"
-        ) from None
+        raise _taken(endpoint, error) from None
     return listening
+
+
+def _taken(endpoint: Endpoint, error: OSError) -> ListenerError:
+    return ListenerError(
+        f"the listener {endpoint.name} cannot listen on {endpoint.address}: {error.strerror}; "
+        f"choose another in `listeners`, or stop what holds it (ss -ltnp)"
+    )

@@ -106,6 +106,7 @@ async def with_door(
     async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(door.run(dispatcher))
         try:
+            await door.opened.wait()
             await use(door)
         finally:
             door.close()
