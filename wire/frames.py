@@ -85,4 +85,6 @@ class FrameAssembler:
             return "this looks like TLS, and this listener speaks plain text"
         if raw in (b"GET ", b"POST", b"PUT ", b"HEAD"):
             return "this looks like HTTP, and this listener speaks the Kafka protocol"
+        if raw == b"PRI ":
+            return "this looks like gRPC, and this listener speaks the Kafka protocol"
         return f"a frame of {length} bytes; socket.request.max.bytes is {self._max_bytes}"

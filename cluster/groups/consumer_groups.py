@@ -96,7 +96,7 @@ class ConsumerGroups:
         group = self.groups[group_id]
         if group.current.members:
             raise NonEmptyGroupError(
-                f"group {group_id} has {len(group.current.members)} members; stop them first"
+                f"group {group_id} has members ({len(group.current.members)}); stop them first"
             )
         group.emit(*changes.no_group(group_id, group.current))
         step = group.finish(Step())

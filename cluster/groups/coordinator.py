@@ -337,7 +337,7 @@ class Coordinator:
             raise GroupIdNotFoundError(f"there is no group {group_id}")
         if group is not None and group.state is not State.EMPTY:
             raise NonEmptyGroupError(
-                f"group {group_id} has {len(group.members)} members; stop them first"
+                f"group {group_id} has members ({len(group.members)}); stop them first"
             )
         records = [tombstone(group_id, where) for where in positions]
         records.append(GroupRecord(GroupMetadataKey(group=group_id), None))

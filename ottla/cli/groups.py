@@ -16,6 +16,11 @@ Groups = Annotated[
 ]
 AllGroups = Annotated[bool, typer.Option("--all-groups", help="Every group that there is.")]
 READS = "Stable"
+STATES = (
+    *("Empty", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"),
+    *("Stable", "Dead"),
+)
+TYPES = ("classic", "consumer")
 
 
 @app.command(name="list")
@@ -37,9 +42,11 @@ def list_(
     """
     from ottla.client.admin import Admin
 
+    states, types = words_of("--state", state, STATES), words_of("--type", type_, TYPES)
+
     async def work() -> list[Any]:
         async with Admin(bootstrap) as admin:
-            return await admin.groups(_words(state), _words(type_))
+            return await admin.groups(states, types)
 
     found = common.ask(work())
     if json:
@@ -229,8 +236,13 @@ def topics_wanted(topic: Sequence[str]) -> dict[str, list[int] | None]:
         raise typer.BadParameter(str(error), param_hint="--topic") from None
 
 
-def _words(text: str) -> list[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
+def words_of(hint: str, text: str, known: Sequence[str]) -> list[str]:
+    """Words with commas between, each of them a known one in any case. Ends with usage help."""
+    words = [each.strip() for each in text.split(",") if each.strip()]
+    for each in words:
+        if each.lower() not in [one.lower() for one in known]:
+            raise typer.BadParameter(f"{each!r} is none of {', '.join(known)}", param_hint=hint)
+    return words
 
 
 def now_ms() -> int:

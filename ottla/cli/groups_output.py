@@ -36,7 +36,10 @@ def _state(facts: GroupFacts) -> None:
                 facts.state,
                 *((facts.epoch, facts.assignment_epoch) if facts.is_consumer else ()),
                 len(facts.members),
-                facts.lag,
+                # Nothing is known of the lag where nothing was committed.
+                facts.lag
+                if not facts.partitions or any(each.lag is not None for each in facts.partitions)
+                else None,
             )
         ],
     )

@@ -17,10 +17,17 @@ def health(
     import grpc.aio
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+    from ottla.client.errors import NoBrokerError, plain_reason
+
     async def work() -> Any:
         async with grpc.aio.insecure_channel(address) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
-            return await stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=3)
+            try:
+                return await stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=3)
+            except grpc.aio.AioRpcError as error:
+                raise NoBrokerError(
+                    f"{address}: {plain_reason(error)}; --address names another gRPC door"
+                ) from None
 
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(common.run(work()).status)
     typer.echo(status)

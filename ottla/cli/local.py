@@ -28,7 +28,8 @@ BasePort = Annotated[
     int | None,
     typer.Option(
         "--base-port",
-        help="Node N of a new cluster serves clients at this port + N and its peers at + 100 + N.",
+        help="Node N of a new cluster serves gRPC clients at this port + N, its peers at + 100 + N and Kafka clients "
+        "at + 200 + N.",
         show_default="19090",
     ),
 ]
@@ -85,7 +86,8 @@ def up(
     common.report(
         json,
         _made(cluster),
-        f"{len(cluster.nodes)} nodes serve; --bootstrap {cluster.bootstrap}",
+        f"{len(cluster.nodes)} nodes serve; --bootstrap {cluster.bootstrap}\n"
+        f"Kafka clients: {','.join(node.kafka for node in cluster.nodes)}",
     )
 
 
@@ -188,7 +190,12 @@ def _made(cluster: "LocalCluster") -> dict[str, Any]:
         "dir": str(cluster.folder),
         "bootstrap": cluster.bootstrap,
         "nodes": [
-            {"node_id": node.node_id, "grpc": node.grpc, "config": str(node.config)}
+            {
+                "node_id": node.node_id,
+                "grpc": node.grpc,
+                "kafka": node.kafka,
+                "config": str(node.config),
+            }
             for node in cluster.nodes
         ],
     }

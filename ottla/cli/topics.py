@@ -51,6 +51,14 @@ def create(
 
     configs = common.parse_assignments("--config", config or [])
     assignments = _assignments(replica_assignment)
+    for hint, number in (
+        ("--partitions", partitions),
+        ("--replication-factor", replication_factor),
+    ):
+        if number < 1 and number != -1:
+            raise typer.BadParameter(
+                f"{number}: at least 1, or -1 for the cluster's default", param_hint=hint
+            )
 
     async def work() -> Any:
         async with Admin(bootstrap) as admin:

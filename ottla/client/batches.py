@@ -153,9 +153,11 @@ class PartitionQueue:
         full = False
         if batch is None or batch.identity is not None or batch.size >= batch_size:
             batch = Batch(self.topic, self.partition, now_s)
-            self.waiting.append(batch)
         before = batch.size if batch.count else 0
         index = batch.builder.append(timestamp_ms, key, value, headers)
+        if before == 0:
+            # Not earlier: what cannot be encoded leaves no empty batch behind, for which nobody wakes the sender.
+            self.waiting.append(batch)
         full = batch.size >= batch_size
         return Delivery(batch, index, timestamp_ms), batch.size - before, full
 

@@ -213,7 +213,7 @@ class ClusterView:
             others = f"; {len(refusals) - 1} more cannot help either" if len(refusals) > 1 else ""
             raise NoBrokerError(refusals[0] + others + absent)
         raise NoBrokerError(
-            f"no broker answers ({told}): are the addresses right and the nodes up?"
+            f"no broker answers ({told}): are these the gRPC listeners, not Kafka's, and the nodes up?"
         )
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
 from ottla.client.assignors import assignors
 from ottla.client.background import Background
@@ -58,6 +58,10 @@ class Consumer:
         not heard of for `session_timeout_ms`, or does not poll for `max_poll_interval_ms`, loses its partitions.
         Raises ClientError for settings that cannot be.
         """
+        if auto_offset_reset not in get_args(Reset):
+            raise ClientError(
+                f"there is no auto_offset_reset={auto_offset_reset!r}; there are {', '.join(get_args(Reset))}"
+            )
         self._view = ClusterView(bootstrap)
         self._background = Background("ottla consumer", self._died)
         self._max_block_s = max_block_s

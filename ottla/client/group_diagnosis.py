@@ -8,6 +8,8 @@ from ottla.client.records import TopicPartition
 REBALANCING = ("PreparingRebalance", "CompletingRebalance")
 NAMES_SHOWN = 3
 OLD_COMMIT_MS = 60_000
+COMMITS_EVERY_S = 5
+"""Every client's default auto.commit.interval.ms: who looks for a shorter time may see no commit of one that reads."""
 
 
 def diagnose(now: GroupFacts, earlier: GroupFacts | None = None) -> list[str]:
@@ -49,16 +51,20 @@ def _nobody(now: GroupFacts) -> Iterable[str]:
 def _rebalancing(now: GroupFacts) -> Iterable[str]:
     if now.state not in REBALANCING:
         return
-    since = _since(now)
+    since, alone = _since(now), len(now.members) == 1
     if now.state == "CompletingRebalance":
-        yield (
-            f"The group is rebalancing{since}: all {_members(len(now.members))} have joined, and wait for the leading "
-            f"one to assign."
+        joined = (
+            "its only member has joined, and has to assign"
+            if alone
+            else f"all {_members(len(now.members))} have joined, and wait for the leading one to assign"
         )
+        yield f"The group is rebalancing{since}: {joined}."
     else:
+        awaited = "its only member" if alone else f"every one of {_members(len(now.members))}"
         yield (
-            f"The group is rebalancing{since}: it waits for every one of {_members(len(now.members))} to join again; "
-            f"one that does not poll holds the others up until its max.poll.interval.ms is over."
+            f"The group is rebalancing{since}: it waits for {awaited} to join again; one that does not poll holds the "
+            f"others up until its max.poll.interval.ms is over, one that ended without leaving until its "
+            f"session.timeout.ms is."
         )
 
 
@@ -148,7 +154,7 @@ def _never_committed(now: GroupFacts) -> Iterable[str]:
     if found:
         yield (
             f"{_named(found)} {_has(found)} a reader and records, but nothing was committed: the members do not commit "
-            f"(enable.auto.commit off?), or have not finished with a first record."
+            f"(enable.auto.commit off?), are paused, or have not finished with a first record."
         )
 
 
@@ -159,17 +165,19 @@ def _movement(now: GroupFacts, earlier: GroupFacts | None) -> Iterable[str]:
     if earlier is not None and now.now_ms > earlier.now_ms:
         before = {each.where: each.committed for each in earlier.partitions}
         stuck = [each for each in stuck if before.get(each.where) == each.committed]
-        yield from _rates(now, earlier)
     old = [each for each in stuck if 0 <= each.committed_ms <= now.now_ms - OLD_COMMIT_MS]
+    if earlier is not None and now.now_ms > earlier.now_ms:
+        yield from _rates(now, earlier, told=bool(old))
     if old:
         worst = min(old, key=lambda each: each.committed_ms)
         yield (
             f"{_named(old)}: the last commit is {_span(now.now_ms - worst.committed_ms)} old although records wait: "
-            f"{_who(worst)} is stuck at offset {worst.committed}, or slow."
+            f"{_who(worst)} is stuck at offset {worst.committed}, paused, or slow."
         )
 
 
-def _rates(now: GroupFacts, earlier: GroupFacts) -> Iterable[str]:
+def _rates(now: GroupFacts, earlier: GroupFacts, *, told: bool) -> Iterable[str]:
+    """told: why nothing is committed is said by another sentence."""
     seconds = (now.now_ms - earlier.now_ms) / 1000
     before = {each.where: each for each in earlier.partitions}
     pairs = [
@@ -179,7 +187,10 @@ def _rates(now: GroupFacts, earlier: GroupFacts) -> Iterable[str]:
     ]
     read = sum(max(new.committed - old.committed, 0) for old, new in pairs)
     came = sum(max(new.end - old.end, 0) for old, new in pairs)
-    if came > read:
+    if read == 0:
+        if pairs and not told:
+            yield _unmoved(now, seconds, came / seconds)
+    elif came > read:
         yield (
             f"The lag of {_records(now.lag)} grows: {came / seconds:.0f} records a second come, "
             f"{read / seconds:.0f} are committed. More members help as long as there are partitions for "
@@ -191,6 +202,20 @@ def _rates(now: GroupFacts, earlier: GroupFacts) -> Iterable[str]:
             f"The group catches up: {_records(now.lag)} wait, {read / seconds:.0f} a second are committed, "
             f"{came / seconds:.0f} come; about {_span(int(left_s * 1000))} left."
         )
+
+
+def _unmoved(now: GroupFacts, seconds: float, came: float) -> str:
+    """Looked at twice, and nothing was committed between."""
+    found = (
+        f"{_waits(now)}, {came:.0f} a second come, and nothing was committed within {seconds:.0f} s"
+    )
+    why = "busy with what they were given, paused, or do not commit"
+    if seconds > COMMITS_EVERY_S:
+        return f"{found}: the members are {why}."
+    return (
+        f"{found}, which says little: members commit every {COMMITS_EVERY_S} s by default. If --sample-s "
+        f"{2 * COMMITS_EVERY_S} sees no commit either, they are {why}."
+    )
 
 
 def _idle_members(now: GroupFacts) -> Iterable[str]:
@@ -210,6 +235,12 @@ def _at_the_end(now: GroupFacts) -> Iterable[str]:
         yield "The group is at the end of all it reads: no record waits."
 
 
+def _waits(now: GroupFacts) -> str:
+    count = sum(bool(each.lag) for each in now.partitions)
+    verb, places = "waits" if now.lag == 1 else "wait", "partition" if count == 1 else "partitions"
+    return f"{_records(now.lag)} {verb} in {count} {places}"
+
+
 def _plain(now: GroupFacts) -> str:
     if now.state != "Stable":
         return f"The group is {now.state}."
@@ -218,7 +249,7 @@ def _plain(now: GroupFacts) -> str:
             f"{_members(len(now.members))}, and no partition: what they subscribe to does not exist, or is empty of "
             f"partitions."
         )
-    return f"The group reads: {_records(now.lag)} wait in {len(now.partitions)} partitions."
+    return f"The group reads: {_waits(now)}."
 
 
 def _since(now: GroupFacts) -> str:

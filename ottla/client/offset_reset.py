@@ -87,10 +87,12 @@ def planned(
 def _within(move: Move, known: Known) -> Move:
     """No position lies outside of the log."""
     if move.after < known.start:
-        note = f"{move.after} is before the start {known.start}"
+        note = f"{move.after} is before the start: {known.start} instead"
         return move._replace(after=known.start, note=note)
     if move.after > known.end:
-        return move._replace(after=known.end, note=f"{move.after} is beyond the end {known.end}")
+        return move._replace(
+            after=known.end, note=f"{move.after} is beyond the end: {known.end} instead"
+        )
     return move
 
 
@@ -105,7 +107,10 @@ def duration_ms(text: str) -> int:
 
 def datetime_ms(text: str) -> int:
     """ISO 8601, UTC without a zone, as Kafka's tool takes it. Raises ValueError."""
-    found = datetime.fromisoformat(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not like 2026-11-23T12:00:00 (ISO 8601)") from None
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     return int(found.timestamp() * 1000)

@@ -27,6 +27,8 @@ CompressionName = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 METADATA_PAUSE_S = 0.05
 
 _ACKS = {"all": pb.ACKS_ALL, "leader": pb.ACKS_LEADER, "none": pb.ACKS_NONE}
+_CODECS = {each.name.lower(): each for each in Compression}
+_BYTES = (bytes, bytearray, memoryview)
 
 
 class Producer:
@@ -52,8 +54,15 @@ class Producer:
         rng: random.Random | None = None,
     ) -> None:
         """`idempotent`: by default with acks "all". `linger_ms`: how long a batch waits for company. `batch_size`,
-        `buffer_memory`: bytes. `partitioner`: (key, number of partitions) -> partition.
+        `buffer_memory`: bytes. `partitioner`: (key, number of partitions) -> partition. Raises ClientError for
+        settings that cannot be.
         """
+        if acks not in _ACKS:
+            raise ClientError(f"there is no acks={acks!r}; there are {', '.join(_ACKS)}")
+        if compression not in _CODECS:
+            raise ClientError(
+                f"there is no compression={compression!r}; there are {', '.join(_CODECS)}"
+            )
         if idempotent and acks != "all":
             raise ClientError(f"an idempotent producer needs acks='all', not {acks!r}")
         rng = rng or random.Random()
@@ -74,7 +83,7 @@ class Producer:
             max_request_size=1024 * 1024,
             delivery_timeout_s=delivery_timeout_s,
             request_timeout_s=min(request_timeout_s, delivery_timeout_s),
-            compression=Compression[compression.upper()],
+            compression=_CODECS[compression],
             acks=_ACKS[acks],
             idempotent=acks == "all" if idempotent is None else idempotent,
         )
@@ -122,8 +131,15 @@ class Producer:
     ) -> Delivery:
         """Hand a record over and get its future; waits only for the topic's metadata and for room in the buffer.
 
-        Raises BrokerError (unknown topic), BufferFullError, ClientError (no such partition), ClosedError.
+        Raises BrokerError (unknown topic), BufferFullError, ClientError (no such partition), ClosedError, and
+        TypeError for what is not bytes: then nothing was handed over, and others are not held up.
         """
+        if not (value is None or isinstance(value, _BYTES)):
+            raise _no_bytes("value", value)
+        if not (key is None or isinstance(key, _BYTES)):
+            raise _no_bytes("key", key)
+        if headers:
+            _check_headers(headers)
         if self._closed:
             raise ClosedError("this producer was stopped")
         self._background.check()
@@ -236,3 +252,18 @@ class Producer:
         self._sender.abandon(ClientError(f"the producer stopped working: {error!r}"))
         self._settled.set()
         self._room.set()
+
+
+def _no_bytes(what: str, found: object) -> TypeError:
+    hint = "; encode() makes bytes of a str" if isinstance(found, str) else ""
+    return TypeError(f"the {what} {found!r:.60} is {type(found).__name__}, not bytes or None{hint}")
+
+
+def _check_headers(headers: Sequence[Header]) -> None:
+    for each in headers:
+        if not (isinstance(each, tuple | list) and len(each) == 2 and isinstance(each[0], str)):
+            raise TypeError(
+                f"the header {each!r:.60} is no pair of a name (str) and a value (bytes or None)"
+            )
+        if not (each[1] is None or isinstance(each[1], _BYTES)):
+            raise _no_bytes(f"value of the header {each[0]}:", each[1])

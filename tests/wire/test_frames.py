@@ -57,6 +57,7 @@ def test_memory_follows_what_has_arrived_and_not_what_is_claimed() -> None:
         (b"\x7f\xff\xff\xff", "2147483647 bytes; socket.request.max.bytes is 1000"),
         (b"\x16\x03\x01\x02", "looks like TLS"),
         (b"GET ", "looks like HTTP"),
+        (b"PRI ", "looks like gRPC"),
     ],
 )
 def test_what_is_no_frame_is_named(first: bytes, says: str) -> None:

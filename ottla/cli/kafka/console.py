@@ -14,6 +14,8 @@ from ottla.client.records import ConsumerRecord
 
 TRUE = ("true", "1", "yes")
 ACKS = {"-1": "all", "all": "all", "1": "leader", "0": "none"}
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+RESETS = {"earliest": "earliest", "latest": "latest", "none": "error"}
 PENDING_MAX = 10_000
 
 
@@ -37,19 +39,21 @@ def kafka_console_producer(context: typer.Context) -> None:
     ):
         made.add_argument(name, help=IGNORED)
     asked = made.parse_args(context.args)
-    perform(asked.bootstrap_server, lambda doors: _produce(doors, asked))
+    given = properties(asked.producer_property)
+    acks = given.get("acks", asked.request_required_acks)
+    compression = given.get("compression.type", asked.compression_codec)
+    if acks not in ACKS:
+        made.error(f"acks={acks}: one of {', '.join(ACKS)}")
+    if compression not in CODECS:
+        made.error(f"compression.type={compression}: one of {', '.join(CODECS)}")
+    settings = {"acks": ACKS[acks], "compression": compression, "max_block_s": 10.0}
+    perform(asked.bootstrap_server, lambda doors: _produce(doors, asked, settings))
 
 
-async def _produce(doors: str, asked: argparse.Namespace) -> int:
+async def _produce(doors: str, asked: argparse.Namespace, settings: Any) -> int:
     from ottla.client.producer import Producer
 
     said = properties(asked.property)
-    given = properties(asked.producer_property)
-    settings: Any = {
-        "acks": ACKS[given.get("acks", asked.request_required_acks)],
-        "compression": given.get("compression.type", asked.compression_codec),
-        "max_block_s": 10.0,
-    }
     async with Producer(doors, **settings) as producer:
         pending: list[Any] = []
         while line := await asyncio.to_thread(sys.stdin.buffer.readline):
@@ -124,22 +128,34 @@ def kafka_console_consumer(context: typer.Context) -> None:
         made.error("exactly one of --topic and --include")
     if asked.partition is not None and asked.include is not None:
         made.error("--partition needs --topic")
-    perform(asked.bootstrap_server, lambda doors: _consume(doors, asked))
-
-
-async def _consume(doors: str, asked: argparse.Namespace) -> int:
-    from ottla.client.consumer import Consumer
-
+    if asked.offset not in ("earliest", "latest") and not asked.offset.isdecimal():
+        made.error(f"--offset {asked.offset}: earliest, latest or a number")
     given = properties(asked.consumer_property)
     group = asked.group or given.get("group.id")
     reset = given.get(
         "auto.offset.reset", "earliest" if asked.from_beginning or not group else "latest"
     )
-    settings: Any = {"group_id": group, "auto_offset_reset": reset, "max_block_s": 10.0}
+    commits = given.get("enable.auto.commit", "true").lower()
+    if reset not in RESETS:
+        made.error(f"auto.offset.reset={reset}: one of {', '.join(RESETS)}")
+    if commits not in ("true", "false"):
+        made.error(f"enable.auto.commit={commits}: true or false")
+    settings = {
+        "group_id": group,
+        "auto_offset_reset": RESETS[reset],
+        "enable_auto_commit": commits == "true",
+        "max_block_s": 10.0,
+    }
+    perform(asked.bootstrap_server, lambda doors: _consume(doors, asked, settings))
+
+
+async def _consume(doors: str, asked: argparse.Namespace, settings: Any) -> int:
+    from ottla.client.consumer import Consumer
+
     count = 0
     try:
         async with Consumer(doors, **settings) as consumer:
-            await _begin(consumer, asked, group)
+            await _begin(consumer, asked, settings["group_id"])
             timeout_s = asked.timeout_ms / 1000 if asked.timeout_ms else 3600.0
             while asked.max_messages is None or count < asked.max_messages:
                 room = 500 if asked.max_messages is None else asked.max_messages - count
@@ -166,7 +182,12 @@ async def _begin(consumer: Any, asked: argparse.Namespace, group: str | None) ->
         raise ClientError("--include needs --group")
     wanted = await consumer.partitions_of(asked.topic)
     if asked.partition is not None:
+        count = len(wanted)
         wanted = [each for each in wanted if each.partition == asked.partition]
+        if not wanted:
+            raise ClientError(
+                f"{asked.topic} has partitions 0 to {count - 1}; there is no partition {asked.partition}"
+            )
     consumer.assign(wanted, start=start)
 
 

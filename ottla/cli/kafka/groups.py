@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from ottla.cli.groups import STATES, TYPES
 from ottla.cli.kafka.options import IGNORED, one_of, parser, perform
 
 SCENARIOS = ("to-earliest", "to-latest", "to-current")
@@ -32,6 +33,14 @@ def kafka_consumer_groups(context: typer.Context) -> None:
     made.add_argument("--by-duration", default="")
     made.add_argument("--from-file", type=Path)
     asked = made.parse_args(context.args)
+    for name, words, known in (
+        ("state", _words(asked.state), STATES),
+        ("type", _words(asked.type), TYPES),
+    ):
+        if not {each.lower() for each in words} <= {each.lower() for each in known}:
+            made.error(
+                f"Invalid {name} list '{getattr(asked, name)}'. Valid {name}s are: {', '.join(known)}"
+            )
     if not asked.list and not asked.group and not asked.all_groups:
         made.error("--group or --all-groups is needed")
     work = (
@@ -44,7 +53,11 @@ def kafka_consumer_groups(context: typer.Context) -> None:
         else _delete_offsets
     )
     if asked.reset_offsets:
-        _reset(asked)
+        try:
+            wanted = _wanted(asked)
+        except typer.BadParameter as error:
+            made.error(f"{error.param_hint or '--reset-offsets'}: {error.message}")
+        _reset(asked, wanted)
     else:
         perform(asked.bootstrap_server, lambda doors: work(doors, asked))
 
@@ -91,7 +104,7 @@ async def _describe(doors: str, asked: argparse.Namespace) -> int:
                 typer.echo(f"Error: Consumer group '{name}' does not exist.", err=True)
                 code = 1
                 continue
-            if not facts.members and asked.state is None:
+            if not facts.members:
                 typer.echo(f"\nConsumer group '{name}' has no active members.", err=True)
             _show(facts, asked)
     return code
@@ -106,7 +119,7 @@ def _show(facts: Any, asked: argparse.Namespace) -> None:
                 (
                     facts.group_id,
                     f"({facts.coordinator})",
-                    facts.assignor,
+                    facts.assignor or "-",
                     facts.state,
                     len(facts.members),
                 )
@@ -201,13 +214,13 @@ async def _delete_offsets(doors: str, asked: argparse.Namespace) -> int:
     return any(outcome.values())
 
 
-def _reset(asked: argparse.Namespace) -> None:
+def _reset(asked: argparse.Namespace, wanted: Any) -> None:
     from ottla.cli import reset_offsets
 
     moves: list[Any] = []
 
     async def work(doors: str) -> int:
-        moves.extend(await reset_offsets.moves(doors, _wanted(asked)))
+        moves.extend(await reset_offsets.moves(doors, wanted))
         return 0
 
     perform(asked.bootstrap_server, work)

@@ -35,6 +35,10 @@ def kafka_topics(context: typer.Context) -> None:
         made.error("--topic is needed")
     if asked.alter and asked.partitions is None:
         made.error("--alter needs --partitions; settings are changed with kafka-configs")
+    if asked.partitions is not None and asked.partitions < 1:
+        made.error("The partitions must be greater than 0")
+    if asked.replication_factor is not None and not 1 <= asked.replication_factor <= 32767:
+        made.error("The replication factor must be between 1 and 32767 inclusive")
     perform(asked.bootstrap_server, lambda doors: _topics(doors, asked))
 
 
@@ -210,7 +214,15 @@ def _spec(text: str) -> Any:
         **dict.fromkeys(("earliest", "-2"), OffsetSpec.EARLIEST),
         **dict.fromkeys(("max-timestamp", "-3"), OffsetSpec.MAX_TIMESTAMP),
     }
-    return named[text] if text in named else int(text)
+    if text in named:
+        return named[text]
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(
+            f"Malformed time argument {text}. Please use -1 or latest / -2 or earliest / -3 or max-timestamp, or a "
+            f"specified long format timestamp"
+        ) from None
 
 
 async def _offsets(doors: str, asked: argparse.Namespace, spec: Any, rules: list[Rule]) -> int:
@@ -230,7 +242,9 @@ async def _offsets(doors: str, asked: argparse.Namespace, spec: Any, rules: list
         found = await admin.offsets(dict.fromkeys(wanted, spec))
     for topic_name, partition in sorted(found):
         offset = found[topic_name, partition].offset
-        typer.echo(f"{topic_name}:{partition}:{offset if offset >= 0 else ''}")
+        # As Kafka's: no line for a partition that has no record so late.
+        if offset >= 0:
+            typer.echo(f"{topic_name}:{partition}:{offset}")
     return 0
 
 

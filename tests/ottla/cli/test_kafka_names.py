@@ -64,7 +64,24 @@ def test_records_in_and_out_and_their_offsets(ottla: Ottla, kafka: str) -> None:
         ottla(f"kafka-get-offsets {kafka} --topic-partitions lines:0 --time -2").out
         == "lines:0:0\n"
     )
+    assert ottla(f"kafka-get-offsets {kafka} --topic lines --time 9000000000000").out == ""
     assert ottla(f"kafka-get-offsets {kafka} --topic nothing").code == 1
+    absent = ottla(f"kafka-console-consumer {kafka} --topic lines --partition 7 --offset 0")
+    assert absent.code == 1
+    assert "lines has partitions 0 to 0; there is no partition 7" in absent.err
+
+
+def test_who_says_so_reads_with_a_group_and_commits_nothing(ottla: Ottla, kafka: str) -> None:
+    ottla(f"kafka-topics {kafka} --create --topic peeked --partitions 1")
+    ottla(f"kafka-console-producer {kafka} --topic peeked", stdin="1\n2\n")
+    reading = (
+        f"kafka-console-consumer {kafka} --topic peeked --group peekers --from-beginning --max-messages 2 "
+        "--consumer-property"
+    )
+    assert ottla(f"{reading} enable.auto.commit=false").out == "1\n2\n"
+    assert ottla(f"{reading} enable.auto.commit=true").out == "1\n2\n"
+    described = ottla(f"kafka-consumer-groups {kafka} --describe --group peekers").out
+    assert described.splitlines()[2].split()[:4] == ["peekers", "peeked", "0", "2"]
 
 
 def test_a_group_is_read_with_described_moved_and_deleted(

@@ -140,6 +140,50 @@ def test_a_node_that_does_not_serve_is_named_with_its_last_words(tmp_path: Path)
         asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        ("kafka-console-producer --topic t --producer-property acks=7", 1, "acks=7: one of"),
+        ("kafka-console-producer --topic t --compression-codec zip", 1, "type=zip: one of"),
+        ("kafka-console-consumer --topic t --offset soon", 1, "--offset soon: earliest"),
+        (
+            "kafka-console-consumer --topic t --consumer-property auto.offset.reset=x",
+            1,
+            "auto.offset.reset=x: one of earliest, latest, none",
+        ),
+        (
+            "kafka-console-consumer --topic t --consumer-property enable.auto.commit=x",
+            1,
+            "enable.auto.commit=x: true or false",
+        ),
+        ("kafka-topics --create --topic t --partitions 0", 1, "must be greater than 0"),
+        ("kafka-topics --create --topic t --replication-factor 0", 1, "between 1 and 32767"),
+        ("kafka-get-offsets --topic t --time soon", 1, "Malformed time argument soon. Please"),
+        ("kafka-consumer-groups --list --state odd", 1, "Invalid state list 'odd'. Valid"),
+        ("kafka-consumer-groups --group g --reset-offsets --to-latest", 1, "--all-topics"),
+        ("topics create t --partitions 0", 2, "0: at least 1, or -1"),
+        ("groups list --state odd", 2, "'odd' is none of Empty, "),
+        ("groups list --type odd", 2, "'odd' is none of classic, consumer"),
+        (
+            "groups reset-offsets g --all-topics --to-datetime soon",
+            2,
+            "'soon' is not like 2026-11-23T12:00:00",
+        ),
+        ("health --address 127.0.0.1:1", 1, "127.0.0.1:1: connection refused; --address"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_before_anything_is_asked(
+    line: str, code: int, says: str
+) -> None:
+    words = line.split()
+    if words[0].startswith("kafka-"):
+        words[1:1] = ["--bootstrap-server", "127.0.0.1:1"]
+    done = ottla(*words, COLUMNS="200")
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "bug of Ottla" not in done.stderr
+
+
 def test_a_bug_is_called_one_and_shows_where_when_asked() -> None:
     program = (
         "import sys; from ottla.cli import health, main, common; "

@@ -80,7 +80,8 @@ TABLE = {
         [
             (
                 "The group is rebalancing since 90 s: it waits for every one of 2 members to join again; one that does "
-                "not poll holds the others up until its max.poll.interval.ms is over."
+                "not poll holds the others up until its max.poll.interval.ms is over, one that ended without leaving "
+                "until its session.timeout.ms is."
             )
         ],
     ),
@@ -108,9 +109,7 @@ TABLE = {
     ),
     "the leader of the group does not assign": (
         _group(state="CompletingRebalance"),
-        [
-            "The group is rebalancing since 90 s: all 1 member have joined, and wait for the leading one to assign."
-        ],
+        ["The group is rebalancing since 90 s: its only member has joined, and has to assign."],
     ),
     "a topic is gone": (
         _group(_partition(5, -1, start=-1, leader=-1, exists=False, member=None)),
@@ -155,7 +154,7 @@ TABLE = {
         [
             (
                 "orders-0 has a reader and records, but nothing was committed: the members do not commit "
-                "(enable.auto.commit off?), or have not finished with a first record."
+                "(enable.auto.commit off?), are paused, or have not finished with a first record."
             )
         ],
     ),
@@ -164,7 +163,7 @@ TABLE = {
         [
             (
                 "orders-0: the last commit is 10 min old although records wait: member c-1 at 10.0.0.7 is stuck at "
-                "offset 5, or slow."
+                "offset 5, paused, or slow."
             )
         ],
     ),
@@ -180,8 +179,8 @@ TABLE = {
         ["The group is at the end of all it reads: no record waits."],
     ),
     "it reads": (
-        _group(_partition(39, 40)),
-        ["The group reads: 1 record wait in 1 partitions."],
+        _group(_partition(39, 40), _partition(40, 40, number=1)),
+        ["The group reads: 1 record waits in 1 partition."],
     ),
     "members without anything to read": (
         _group(),
@@ -218,6 +217,28 @@ def test_a_lag_that_shrinks_is_told_with_the_time_that_is_left() -> None:
     before, after = _group(_partition(100, 500)), _later(_partition(200, 500))
     assert diagnose(after, before) == [
         "The group catches up: 300 records wait, 50 a second are committed, 0 come; about 6 s left."
+    ]
+
+
+def test_what_is_seen_between_two_automatic_commits_is_not_taken_for_a_verdict() -> None:
+    before, after = _group(_partition(100, 200)), _later(_partition(100, 400), _partition(7, 7))
+    assert diagnose(after, before) == [
+        (
+            "300 records wait in 1 partition, 100 a second come, and nothing was committed within 2 s, which says "
+            "little: members commit every 5 s by default. If --sample-s 10 sees no commit either, they are busy with "
+            "what they were given, paused, or do not commit."
+        )
+    ]
+
+
+def test_a_longer_look_without_a_commit_tells_that_nobody_commits() -> None:
+    before = _group(_partition(100, 200))
+    after = _group(_partition(100, 200), now_ms=NOW_MS + 10_000)
+    assert diagnose(after, before) == [
+        (
+            "100 records wait in 1 partition, 0 a second come, and nothing was committed within 10 s: the members are "
+            "busy with what they were given, paused, or do not commit."
+        )
     ]
 
 
