@@ -11,11 +11,13 @@ from ottla.client.coordinator_link import CoordinatorLink, refused
 from ottla.client.errors import BrokerError, ClientError, NoBrokerError
 from ottla.client.group_offsets import CommitAs, GroupOffsets
 from ottla.client.records import OffsetAndMetadata, TopicPartition
-from ottla.v1 import common_pb2
+from ottla.v1 import admin_pb2, common_pb2
 from ottla.v1 import groups_pb2 as pb
 
 PATIENCE_S = 15.0
 PAUSE_S = 0.05
+ABSENT_S = 3.0
+"""A broker that is gone is fenced well within it."""
 
 
 class GroupAdmin:
@@ -47,22 +49,36 @@ class GroupAdmin:
     async def groups(
         self, states: Sequence[str] = (), types: Sequence[str] = ()
     ) -> list[pb.ListedGroup]:
-        """All groups, by name. A broker that is away has no groups: others coordinate them by then."""
-        await self._view.refresh([])
+        """All groups, by name. What a fenced broker coordinated others do by then; raises NoBrokerError while one that
+        is not fenced does not answer: nobody else knows its groups.
+        """
         request = pb.ListGroupsRequest(states=states, types=types)
-        found: dict[str, pb.ListedGroup] = {}
-        absent: list[NoBrokerError] = []
-        nodes = sorted(self._view.addresses)
-        for node_id in nodes:
-            try:
-                reply = await self._groups_of(node_id, request)
-            except NoBrokerError as error:
-                absent.append(error)
-                continue
-            found |= {each.group_id: each for each in reply.groups}
-        if len(absent) == len(nodes):
-            raise absent[0]
-        return [found[group_id] for group_id in sorted(found)]
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + ABSENT_S
+        while True:
+            await self._view.refresh([])
+            cluster = await self._view.ask(
+                lambda stub, timeout: stub.DescribeCluster(
+                    admin_pb2.DescribeClusterRequest(), timeout=timeout
+                )
+            )
+            found: dict[str, pb.ListedGroup] = {}
+            absent: list[str] = []
+            for node_id in sorted(each.node_id for each in cluster.brokers if not each.fenced):
+                try:
+                    reply = await self._groups_of(node_id, request)
+                except NoBrokerError as error:
+                    absent.append(f"node {node_id} ({error})")
+                    continue
+                found |= {each.group_id: each for each in reply.groups}
+            if not absent:
+                return [found[group_id] for group_id in sorted(found)]
+            if loop.time() > deadline_s:
+                raise NoBrokerError(
+                    f"the groups of {', '.join(absent)} are not known: it does not answer, and no controller has given "
+                    "them to others; `ottla quorum describe` tells who is missing"
+                )
+            await asyncio.sleep(PAUSE_S)
 
     async def _groups_of(
         self, node_id: int, request: pb.ListGroupsRequest

@@ -312,3 +312,18 @@ def test_a_node_that_starts_denies_no_topic(own_cluster: LocalCluster) -> None:
                 target.close()
             assert topic.error_code == ErrorCode.NONE
             answers += 1
+
+
+def test_groups_are_listed_whole_or_not_at_all(own_cluster: LocalCluster) -> None:
+    """Without a majority nobody takes over what a dead node coordinated."""
+
+    async def listed() -> list[str]:
+        async with Admin(own_cluster.bootstrap) as admin:
+            return [each.group_id for each in await admin.groups()]
+
+    assert asyncio.run(listed()) == []
+    own_cluster.kill(1)
+    assert asyncio.run(listed()) == []
+    own_cluster.kill(2)
+    with pytest.raises(NoBrokerError, match="the groups of node"):
+        asyncio.run(listed())
