@@ -80,7 +80,7 @@ class Membership:
         self.last_error: Exception | None = None
         self.polling = False
         self.polled_s = 0.0
-        self._joining = False
+        self._joins = 0
         self._remembered: tuple[tuple[TopicPartition, ...], int] = ((), -1)
         self._beat_now = asyncio.Event()
         self._one_join = asyncio.Lock()
@@ -92,7 +92,12 @@ class Membership:
         self._wake()
 
     def refused(self, error: BrokerError) -> None:
-        """What a coordinator's refusal means for the membership."""
+        """What a coordinator's refusal of a heartbeat or a commit means for the membership."""
+        if not self._joins:
+            # Else it was said of the generation before, and the join is told the same or better.
+            self._heed(error)
+
+    def _heed(self, error: BrokerError) -> None:
         if error.code == ErrorCode.REBALANCE_IN_PROGRESS:
             self.ask_to_join()
         elif error.code in (ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION):
@@ -110,22 +115,28 @@ class Membership:
         self.lost = True
         self.ask_to_join()
 
-    async def join(self, topics: Sequence[str], owned: Sequence[TopicPartition]) -> Joined:
+    def begin(self) -> int:
+        """From now on a rebalance is no reason to join again. Returns what `join` wants to know."""
+        self.needs_join = False
+        self._joins += 1
+        return self._stays
+
+    async def join(
+        self, topics: Sequence[str], owned: Sequence[TopicPartition], stays: int
+    ) -> Joined:
         """The next generation. Raises MembershipLostError, BrokerError for what the coordinator will not have."""
-        stays = self._stays
-        async with self._one_join:
-            self._joining = True
-            try:
+        try:
+            async with self._one_join:
                 joined = await self._join(topics, owned, stays)
-            finally:
-                self._joining = False
-                self._beat_now.set()
-            if self._stays != stays:
-                await self.leave()
-                raise MembershipLostError
-            self.generation = joined.generation
-            self._remembered = (joined.partitions, joined.generation)
-            return joined
+                if self._stays != stays:
+                    await self.leave()
+                    raise MembershipLostError
+                self.generation = joined.generation
+                self._remembered = (joined.partitions, joined.generation)
+                return joined
+        finally:
+            self._joins -= 1
+            self._beat_now.set()
 
     async def _join(
         self, topics: Sequence[str], owned: Sequence[TopicPartition], stays: int
@@ -147,7 +158,7 @@ class Membership:
                         raise MembershipLostError from error
                 elif error.code not in _AGAIN:
                     self.last_error = error
-                    self.refused(error)
+                    self._heed(error)
                     raise
                 await asyncio.sleep(AGAIN_PAUSE_S)
 
@@ -259,7 +270,7 @@ class Membership:
             except TimeoutError:
                 pass
             self._beat_now.clear()
-            if self.generation < 0 or self._joining:
+            if self.generation < 0 or self._joins:
                 continue
             idle_s = 0.0 if self.polling else loop.time() - self.polled_s
             if idle_s * 1000 > self.settings.max_poll_interval_ms:

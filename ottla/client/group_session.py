@@ -102,7 +102,7 @@ class GroupSession:
 
     async def _give_up(self, *, commit: bool) -> None:
         if commit:
-            await self._auto_commit(CLOSE_PATIENCE_S)
+            await self._last_commit()
         owned, self._owned = self._owned, ()
         self._joining = None
         if self._subscribed:
@@ -112,6 +112,13 @@ class GroupSession:
                 await self._tell("on_revoked", owned)
         finally:
             await self.membership.leave()
+
+    async def _last_commit(self) -> None:
+        await self._auto_commit(CLOSE_PATIENCE_S)
+        if self._commit_every_s is not None and self._joining is not None and self._untold():
+            # Refused as of a generation that is over: the one that is being joined may commit what is still owned.
+            await asyncio.wait({self._joining}, timeout=CLOSE_PATIENCE_S)
+            await self._auto_commit(CLOSE_PATIENCE_S)
 
     def due(self, now_s: float) -> bool:
         """Whether `step` has something to do."""
@@ -148,7 +155,6 @@ class GroupSession:
 
     async def _prepare(self) -> None:
         member = self.membership
-        member.needs_join = False
         if member.lost:
             await self._drop_lost()
             return
@@ -180,11 +186,11 @@ class GroupSession:
         # Its error is looked at by the next poll, and there may be none.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._joining = future
-        self._background.spawn(self._join(future))
+        self._background.spawn(self._join(future, self.membership.begin()))
 
-    async def _join(self, future: "asyncio.Future[Joined]") -> None:
+    async def _join(self, future: "asyncio.Future[Joined]", stays: int) -> None:
         try:
-            joined = await self.membership.join(self._topics, self._owned)
+            joined = await self.membership.join(self._topics, self._owned, stays)
         except (ClientError, MembershipLostError) as error:
             if isinstance(error, ClientError):
                 self.membership.needs_join = True
