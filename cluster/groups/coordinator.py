@@ -18,7 +18,6 @@ from cluster.groups.consumer_groups import ConsumerGroups
 from cluster.groups.consumer_records import ConsumerKey
 from cluster.groups.errors import (
     GroupIdNotFoundError,
-    IllegalGenerationError,
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
     NonEmptyGroupError,
@@ -271,7 +270,7 @@ class Coordinator:
             if generation >= 0 and self.exists(request.group_id):
                 raise UnknownMemberIdError(f"group {request.group_id} has no members")
             if generation >= 0:
-                raise IllegalGenerationError(
+                raise GroupIdNotFoundError(
                     f"there is no group {request.group_id}, and so no generation {generation}"
                 )
             return

@@ -25,6 +25,11 @@ LEAVE_PATIENCE_S = 2.0
 RETRY_PAUSE_S = 0.1
 AGAIN_PAUSE_S = 0.02
 
+_LOST = (
+    ErrorCode.UNKNOWN_MEMBER_ID,
+    ErrorCode.ILLEGAL_GENERATION,
+    ErrorCode.GROUP_ID_NOT_FOUND,
+)
 _AGAIN = (ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.ILLEGAL_GENERATION)
 
 
@@ -100,7 +105,7 @@ class Membership:
     def _heed(self, error: BrokerError) -> None:
         if error.code == ErrorCode.REBALANCE_IN_PROGRESS:
             self.ask_to_join()
-        elif error.code in (ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION):
+        elif error.code in _LOST:
             self._lose(keep_id=error.code == ErrorCode.ILLEGAL_GENERATION)
         elif error.code == ErrorCode.FENCED_INSTANCE_ID:
             # Joining again would throw the other process out in its turn.

@@ -172,6 +172,16 @@ def commits_without_members(target: Target) -> Any:
     ]
 
 
+def commits_to_no_group(target: Target) -> Any:
+    """What is said of a missing group depends on how new the question is (KIP-848)."""
+    group, topic = Group(target), target.topic()
+    return [
+        group.commit(topic, version=version, generation=generation, member=member)
+        for version in (7, 8, 9)
+        for generation, member in ((3, "somebody"), (0, "somebody"), (3, ""))
+    ]
+
+
 def commits_after_members(target: Target) -> Any:
     group, topic = Group(target), target.topic()
     member, generation = group.settled()
@@ -349,6 +359,7 @@ SCENARIOS |= {
     "leave": leaving,
     "commit: beside a member": commits_of_strangers,
     "commit: without members": commits_without_members,
+    "commit: to no group": commits_to_no_group,
     "commit: after the members": commits_after_members,
     "commit: while rebalancing": commits_while_rebalancing,
     "commit: what is not there": commits_of_nothing,

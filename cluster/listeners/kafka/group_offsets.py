@@ -36,6 +36,7 @@ from wire.messages.offset_fetch import (
 TOPIC_IDS = 10
 MANY_GROUPS = 8
 GROUP_ERROR_FROM = 2
+MISSING_GROUP_FROM = 9
 
 
 class KafkaGroupOffsets:
@@ -46,9 +47,15 @@ class KafkaGroupOffsets:
         self._image = image
 
     async def commit(self, client: Client, request: OffsetCommitRequest) -> OffsetCommitResponse:
-        """OffsetCommit."""
+        """OffsetCommit. Who asks as before KIP-848 is told of a missing group as of an old generation."""
         if client.api_version < TOPIC_IDS:
-            return await self._groups.commit(request)
+            response = await self._groups.commit(request)
+            if client.api_version < MISSING_GROUP_FROM:
+                for topic in response.topics:
+                    for each in topic.partitions:
+                        if each.error_code == ErrorCode.GROUP_ID_NOT_FOUND:
+                            each.error_code = ErrorCode.ILLEGAL_GENERATION
+            return response
         unknown: list[OffsetCommitResponseTopic] = []
         known: list[OffsetCommitRequestTopic] = []
         for topic in request.topics:

@@ -60,7 +60,7 @@ def test_only_members_of_the_generation_commit(
 def test_who_never_joined_commits_to_a_group_without_members_only() -> None:
     """A generation says that there was a group; the code is Kafka's."""
     lab = Lab()
-    assert refused(lab, lab.commit(3, "somebody", 4)) == ErrorCode.ILLEGAL_GENERATION
+    assert refused(lab, lab.commit(3, "somebody", 4)) == ErrorCode.GROUP_ID_NOT_FOUND
     assert lab.answers[lab.commit(3)] == 3
     assert refused(lab, lab.commit(3, "somebody", 4)) == ErrorCode.UNKNOWN_MEMBER_ID
     assert lab.answers[lab.commit(3, "somebody", -1)] == 3
