@@ -51,10 +51,10 @@ class KafkaGroupOffsets:
         if client.api_version < TOPIC_IDS:
             response = await self._groups.commit(request)
             if client.api_version < MISSING_GROUP_FROM:
-                for topic in response.topics:
-                    for each in topic.partitions:
-                        if each.error_code == ErrorCode.GROUP_ID_NOT_FOUND:
-                            each.error_code = ErrorCode.ILLEGAL_GENERATION
+                partitions = (each for topic in response.topics for each in topic.partitions)
+                for each in partitions:
+                    if each.error_code == ErrorCode.GROUP_ID_NOT_FOUND:
+                        each.error_code = ErrorCode.ILLEGAL_GENERATION
             return response
         unknown: list[OffsetCommitResponseTopic] = []
         known: list[OffsetCommitRequestTopic] = []
