@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import random
 import re
 import sys
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import typer
 
 from ottla.cli.kafka.options import IGNORED, parser, perform, properties
-from ottla.client.errors import ClientError
+from ottla.client.errors import BrokerError, ClientError
 from ottla.client.records import ConsumerRecord
+from storage.errors import ErrorCode
 
 TRUE = ("true", "1", "yes")
 ACKS = {"-1": "all", "all": "all", "1": "leader", "0": "none"}
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 RESETS = {"earliest": "earliest", "latest": "latest", "none": "error"}
 PENDING_MAX = 10_000
+AUTO_CREATE = "auto.create.topics.enable"
 
 
 def kafka_console_producer(context: typer.Context) -> None:
@@ -54,6 +57,7 @@ async def _produce(doors: str, asked: argparse.Namespace, settings: Any) -> int:
     from ottla.client.producer import Producer
 
     said = properties(asked.property)
+    await _make_missing(doors, asked.topic)
     async with Producer(doors, **settings) as producer:
         pending: list[Any] = []
         while line := await asyncio.to_thread(sys.stdin.buffer.readline):
@@ -63,6 +67,28 @@ async def _produce(doors: str, asked: argparse.Namespace, settings: Any) -> int:
                 await _all(pending)
         await _all(pending)
     return 0
+
+
+async def _make_missing(doors: str, topic: str) -> None:
+    """Kafka's tools have a topic made by asking for it, as `auto.create.topics.enable` says; the gRPC door never does."""
+    from ottla.client.admin import Admin
+    from ottla.v1 import admin_pb2 as pb
+
+    async with Admin(doors) as admin:
+        try:
+            await admin.topics([topic])
+        except BrokerError as error:
+            if error.code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+                raise
+        else:
+            return
+        cluster = await admin.configs(pb.ConfigResource(type=pb.RESOURCE_TYPE_BROKER))
+        if any(each.name == AUTO_CREATE and each.value == "true" for each in cluster):
+            try:
+                await admin.create_topic(topic)
+            except BrokerError as error:
+                if error.code != ErrorCode.TOPIC_ALREADY_EXISTS:
+                    raise
 
 
 async def _all(pending: list[Any]) -> None:
@@ -132,12 +158,16 @@ def kafka_console_consumer(context: typer.Context) -> None:
         made.error(f"--offset {asked.offset}: earliest, latest or a number")
     given = properties(asked.consumer_property)
     group = asked.group or given.get("group.id")
+    commits = given.get("enable.auto.commit", "true" if group else "false").lower()
+    if asked.include and not group:
+        # A pattern needs a group, and nobody asked for its positions to be kept.
+        group = f"console-consumer-{random.randrange(100_000)}"
     reset = given.get(
         "auto.offset.reset", "earliest" if asked.from_beginning or not group else "latest"
     )
-    commits = given.get("enable.auto.commit", "true").lower()
     if reset not in RESETS:
         made.error(f"auto.offset.reset={reset}: one of {', '.join(RESETS)}")
+    asked.allows_new = given.get("allow.auto.create.topics", "true").lower() != "false"
     if commits not in ("true", "false"):
         made.error(f"enable.auto.commit={commits}: true or false")
     settings = {
@@ -152,6 +182,8 @@ def kafka_console_consumer(context: typer.Context) -> None:
 async def _consume(doors: str, asked: argparse.Namespace, settings: Any) -> int:
     from ottla.client.consumer import Consumer
 
+    if asked.topic is not None and asked.allows_new:
+        await _make_missing(doors, asked.topic)
     count = 0
     try:
         async with Consumer(doors, **settings) as consumer:
@@ -178,8 +210,6 @@ async def _begin(consumer: Any, asked: argparse.Namespace, group: str | None) ->
     start: Any = "earliest" if asked.from_beginning else asked.offset
     if start not in ("earliest", "latest"):
         start = int(start)
-    if asked.include:
-        raise ClientError("--include needs --group")
     wanted = await consumer.partitions_of(asked.topic)
     if asked.partition is not None:
         count = len(wanted)

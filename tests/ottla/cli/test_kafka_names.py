@@ -71,6 +71,30 @@ def test_records_in_and_out_and_their_offsets(ottla: Ottla, kafka: str) -> None:
     assert "lines has partitions 0 to 0; there is no partition 7" in absent.err
 
 
+def test_a_topic_is_made_by_asking_for_it_as_the_setting_says(ottla: Ottla, kafka: str) -> None:
+    sent = ottla(f"kafka-console-producer {kafka} --topic asked-for", stdin="1\n2\n")
+    assert (sent.code, sent.err) == (0, "")
+    read = f"kafka-console-consumer {kafka} --from-beginning --timeout-ms 2000"
+    assert ottla(f"{read} --topic asked-for").out == "1\n2\n"
+    by_pattern = "--include asked-f.* --from-beginning --max-messages 2 --timeout-ms 30000"
+    assert ottla(f"kafka-console-consumer {kafka} {by_pattern}").out == "1\n2\n"
+    assert ottla(f"{read} --topic read-first").out == ""
+    never = ottla(f"{read} --topic never --consumer-property allow.auto.create.topics=false")
+    assert "UNKNOWN_TOPIC_OR_PARTITION" in never.err
+    topics = ottla(f"kafka-topics {kafka} --list").out.splitlines()
+    assert "read-first" in topics
+    assert "never" not in topics
+    ottla(
+        f"kafka-configs {kafka} --entity-type brokers --entity-default --alter --add-config auto.create.topics.enable=false"
+    )
+    refused = ottla(f"kafka-console-producer {kafka} --topic refused", stdin="1\n")
+    ottla(
+        f"kafka-configs {kafka} --entity-type brokers --entity-default --alter --delete-config auto.create.topics.enable"
+    )
+    assert refused.code == 1
+    assert "UNKNOWN_TOPIC_OR_PARTITION" in refused.err
+
+
 def test_who_says_so_reads_with_a_group_and_commits_nothing(ottla: Ottla, kafka: str) -> None:
     ottla(f"kafka-topics {kafka} --create --topic peeked --partitions 1")
     ottla(f"kafka-console-producer {kafka} --topic peeked", stdin="1\n2\n")
