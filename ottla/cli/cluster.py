@@ -67,6 +67,11 @@ def describe_cluster(
             for each in brokers
         ],
     )
+    if found.controller_id < 0:
+        typer.echo(
+            f"No controller: too few voters are up, and the states are what node {found.node_id} heard last.",
+            err=True,
+        )
 
 
 def _state(broker: Any) -> str:

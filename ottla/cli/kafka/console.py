@@ -5,7 +5,7 @@ import asyncio
 import random
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from ottla.cli.kafka.options import IGNORED, parser, perform, properties
 from ottla.client.errors import BrokerError, ClientError
 from ottla.client.records import ConsumerRecord
 from storage.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from ottla.client.admin import Admin
 
 TRUE = ("true", "1", "yes")
 ACKS = {"-1": "all", "all": "all", "1": "leader", "0": "none"}
@@ -70,17 +73,12 @@ async def _produce(doors: str, asked: argparse.Namespace, settings: Any) -> int:
 
 
 async def _make_missing(doors: str, topic: str) -> None:
-    """Kafka's tools have a topic made by asking for it, as `auto.create.topics.enable` says; the gRPC door never does."""
+    """Kafka's tools make a topic by asking for it, as `auto.create.topics.enable` says; the gRPC door never does."""
     from ottla.client.admin import Admin
     from ottla.v1 import admin_pb2 as pb
 
     async with Admin(doors) as admin:
-        try:
-            await admin.topics([topic])
-        except BrokerError as error:
-            if error.code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
-                raise
-        else:
+        if await _is_there(admin, topic):
             return
         cluster = await admin.configs(pb.ConfigResource(type=pb.RESOURCE_TYPE_BROKER))
         if any(each.name == AUTO_CREATE and each.value == "true" for each in cluster):
@@ -89,6 +87,16 @@ async def _make_missing(doors: str, topic: str) -> None:
             except BrokerError as error:
                 if error.code != ErrorCode.TOPIC_ALREADY_EXISTS:
                     raise
+
+
+async def _is_there(admin: "Admin", topic: str) -> bool:
+    try:
+        await admin.topics([topic])
+    except BrokerError as error:
+        if error.code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+            raise
+        return False
+    return True
 
 
 async def _all(pending: list[Any]) -> None:

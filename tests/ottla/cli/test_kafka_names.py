@@ -84,13 +84,10 @@ def test_a_topic_is_made_by_asking_for_it_as_the_setting_says(ottla: Ottla, kafk
     topics = ottla(f"kafka-topics {kafka} --list").out.splitlines()
     assert "read-first" in topics
     assert "never" not in topics
-    ottla(
-        f"kafka-configs {kafka} --entity-type brokers --entity-default --alter --add-config auto.create.topics.enable=false"
-    )
+    alter = f"kafka-configs {kafka} --entity-type brokers --entity-default --alter"
+    ottla(f"{alter} --add-config auto.create.topics.enable=false")
     refused = ottla(f"kafka-console-producer {kafka} --topic refused", stdin="1\n")
-    ottla(
-        f"kafka-configs {kafka} --entity-type brokers --entity-default --alter --delete-config auto.create.topics.enable"
-    )
+    ottla(f"{alter} --delete-config auto.create.topics.enable")
     assert refused.code == 1
     assert "UNKNOWN_TOPIC_OR_PARTITION" in refused.err
 

@@ -6,6 +6,7 @@ import random
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,24 @@ def test_a_bug_is_called_one_and_shows_where_when_asked() -> None:
 
 def test_the_version_is_told() -> None:
     assert ottla("--version").stdout.startswith("ottla 0.")
+
+
+def test_a_cluster_without_a_majority_is_described_as_what_it_is(tmp_path: Path) -> None:
+    """The node that is left cannot know that the other is gone."""
+    made = LocalCluster.init(
+        tmp_path / "cluster", nodes=2, base_port=free_base_port(2, random.Random())
+    )
+    try:
+        asyncio.run(made.up())
+        made.kill(2)
+        until_s = time.monotonic() + 40
+        while "controller none" not in (done := describe(made)).stdout:
+            assert time.monotonic() < until_s, done
+    finally:
+        made.down()
+    assert "No controller: too few voters are up" in done.stderr
+    assert "what node 1 heard last" in done.stderr
+
+
+def describe(made: LocalCluster) -> "subprocess.CompletedProcess[str]":
+    return ottla("cluster", "describe", OTTLA_BOOTSTRAP=made.nodes[0].grpc)
