@@ -6,6 +6,7 @@ from uuid import UUID
 from cluster.groups import classic_rebalance as rebalance
 from cluster.groups.classic_group import ClassicGroup, Member, State
 from cluster.groups.classic_rebalance import NEW_MEMBER_JOIN_TIMEOUT_MS, Clock
+from cluster.groups.classic_records import generation_record
 from cluster.groups.errors import (
     CoordinatorNotAvailableError,
     FencedInstanceIdError,
@@ -140,7 +141,7 @@ class ClassicMembers:
             # Nothing changes for the others; a leader is told that it need not assign (KIP-814). It is told when the
             # log has its new id: the next coordinator must not take the old process for the member.
             shares = {each.member_id: each.assignment for each in group.members.values()}
-            step = Step(records=[rebalance.generation_record(group, shares, clock)])
+            step = Step(records=[generation_record(group, shares, clock.wall_ms)])
             step.answer(ticket, rebalance.joined(group, member, skip_assignment=led))
         else:
             member.joining = ticket

@@ -7,18 +7,13 @@ says who gets what; that is kept in the log before anybody hears of it.
 from collections.abc import Iterable, Mapping
 
 from cluster.groups.classic_group import NO_PROTOCOL, ClassicGroup, Member, State
+from cluster.groups.classic_records import generation_record
 from cluster.groups.errors import (
     CoordinatorNotAvailableError,
     GroupTooLargeError,
     NotCoordinatorError,
     RebalanceInProgressError,
     UnknownMemberIdError,
-)
-from cluster.groups.records import (
-    GroupMetadataKey,
-    GroupMetadataValue,
-    GroupRecord,
-    MemberMetadata,
 )
 from cluster.groups.settings import GroupSettings
 from cluster.groups.step import Step
@@ -129,7 +124,7 @@ def _emptied(group: ClassicGroup, clock: Clock) -> Step:
     group.leader_id = None
     group.subscribed = frozenset()
     group.become(State.EMPTY, clock.wall_ms)
-    return Step(records=[generation_record(group, {}, clock)])
+    return Step(records=[generation_record(group, {}, clock.wall_ms)])
 
 
 def _answer_joins(group: ClassicGroup, clock: Clock) -> Step:
@@ -195,7 +190,7 @@ def assign(group: ClassicGroup, wanted: Mapping[str, bytes], clock: Clock) -> St
         group.assignment_is_being_kept = False
         return fail_syncs(group, _of_the_log(error))
 
-    record = generation_record(group, assignments, clock)
+    record = generation_record(group, assignments, clock.wall_ms)
     return Step(records=[record], kept=kept, lost=lost)
 
 
@@ -251,33 +246,3 @@ def member_left(
     if group.state is State.PREPARING_REBALANCE:
         return _merge(step, complete_if_all_joined(group, clock))
     return step
-
-
-def generation_record(
-    group: ClassicGroup, assignments: Mapping[str, bytes], clock: Clock
-) -> GroupRecord:
-    """The generation as the log keeps it."""
-    protocol = group.protocol or NO_PROTOCOL
-    return GroupRecord(
-        GroupMetadataKey(group=group.group_id),
-        GroupMetadataValue(
-            protocol_type=group.protocol_type or "",
-            generation=group.generation,
-            protocol=group.protocol,
-            leader=group.leader_id,
-            current_state_timestamp=clock.wall_ms,
-            members=tuple(
-                MemberMetadata(
-                    member_id=each.member_id,
-                    group_instance_id=each.instance_id,
-                    client_id=each.client_id,
-                    client_host=each.client_host,
-                    rebalance_timeout=each.rebalance_timeout_ms,
-                    session_timeout=each.session_timeout_ms,
-                    subscription=each.metadata(protocol),
-                    assignment=assignments.get(each.member_id, b""),
-                )
-                for each in group.members.values()
-            ),
-        ),
-    )

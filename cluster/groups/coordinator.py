@@ -5,13 +5,13 @@ visible when they are committed, so a reader never sees one that a failover take
 """
 
 import random
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from cluster.groups import classic_rebalance as rebalance
-from cluster.groups.classic_group import ClassicGroup, Member, State
+from cluster.groups.classic_group import ClassicGroup, State
 from cluster.groups.classic_members import ClassicMembers
 from cluster.groups.classic_rebalance import Clock
+from cluster.groups.classic_records import restored
 from cluster.groups.consumer_checks import check_commit, check_fetch
 from cluster.groups.consumer_group import ConsumerGroup
 from cluster.groups.consumer_groups import ConsumerGroups
@@ -35,7 +35,6 @@ from cluster.groups.records import (
 )
 from cluster.groups.settings import Caller, GroupSettings
 from cluster.groups.step import Step, Ticket, when_lost
-from cluster.groups.subscriptions import subscribed_topics
 from storage.errors import OttlaError
 from wire.consumer_protocol import PROTOCOL_TYPE
 from wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
@@ -55,8 +54,6 @@ class Coordinator:
         self.consumer = ConsumerGroups(settings, rng)
         self._settings = settings
         self._members = ClassicMembers(settings, rng)
-        # group -> positions that are on their way into the log, each with how many times.
-        self._committing: dict[str, Counter[TopicPartition]] = {}
 
     def configure(self, settings: GroupSettings) -> None:
         """What is in force from now on; sessions that have begun go on as they began."""
@@ -83,7 +80,7 @@ class Coordinator:
             self.groups.pop(key.group, None)
         else:
             assert isinstance(value, GroupMetadataValue)
-            self.groups[key.group] = _group(key.group, value, clock)
+            self.groups[key.group] = restored(key.group, value, clock.now_ms)
 
     def loaded(self, clock: Clock) -> None:
         """All that was kept is loaded."""
@@ -293,35 +290,7 @@ class Coordinator:
     ) -> Step:
         """Keep positions. They can be read once they are committed."""
         self.check_commit(request, clock)
-        records = [
-            GroupRecord(
-                OffsetCommitKey(group=group_id, topic=where.topic, partition=where.partition),
-                OffsetCommitValue(
-                    offset=position.offset,
-                    leader_epoch=position.leader_epoch,
-                    metadata=position.metadata,
-                    commit_timestamp=position.committed_wall_ms,
-                    expire_timestamp=position.expires_wall_ms,
-                ),
-            )
-            for where, position in positions.items()
-        ]
-        self._committing.setdefault(group_id, Counter()).update(positions.keys())
-        return Step(
-            records=records,
-            kept=lambda: self._committing_ended(group_id, positions),
-            lost=lambda _: self._committing_ended(group_id, positions),
-        )
-
-    def _committing_ended(self, group_id: str, positions: Iterable[TopicPartition]) -> Step:
-        under_way = self._committing[group_id]
-        for where in positions:
-            under_way[where] -= 1
-            if not under_way[where]:
-                del under_way[where]
-        if not under_way:
-            del self._committing[group_id]
-        return Step()
+        return self.offsets.commit(group_id, positions)
 
     def delete_group(self, group_id: str) -> Step:
         """DeleteGroups: its positions and itself, unless it has members. It is gone when that is committed."""
@@ -361,23 +330,6 @@ class Coordinator:
                 f"group {group_id} has {len(group.members)} members of the protocol {group.protocol_type!r}; stop them "
                 "first"
             )
-
-    def delete_offsets(self, group_id: str, partitions: Sequence[TopicPartition]) -> Step:
-        """OffsetDelete, of partitions that may go (`reads` says which may not)."""
-        known = self.offsets.of(group_id)
-        return Step(records=[tombstone(group_id, each) for each in partitions if each in known])
-
-    def forget(self, topics: Collection[str]) -> Step:
-        """Topics are gone, and so are all positions in them: a new topic of that name is read from its beginning.
-
-        A position on its way comes before its tombstone, one in the new topic after it.
-        """
-        gone = frozenset(topics)
-        records = []
-        for group_id in dict.fromkeys([*self.offsets.groups(), *self._committing]):
-            known = dict.fromkeys([*self.offsets.of(group_id), *self._committing.get(group_id, ())])
-            records += [tombstone(group_id, where) for where in known if where.topic in gone]
-        return Step(records=records)
 
     def reads(self, group_id: str, topic: str) -> bool:
         """Whether a group with members may be reading a topic."""
@@ -421,7 +373,7 @@ class Coordinator:
         """Positions nobody has used for the retention time go, and groups that have become nothing with them."""
         steps = []
         for group_id in self.group_ids():
-            if group_id in self._committing:
+            if self.offsets.are_coming(group_id):
                 # What is known of its positions is out of date: a tombstone would come after the new one.
                 continue
             records = self._expired(group_id, clock)
@@ -462,36 +414,3 @@ class Coordinator:
 def _check_name(group_id: str) -> None:
     if not group_id:
         raise InvalidGroupIdError("a group needs a name")
-
-
-def _group(group_id: str, value: GroupMetadataValue, clock: Clock) -> ClassicGroup:
-    """A generation as it was kept: its members get a fresh session to speak up in."""
-    group = ClassicGroup(
-        group_id,
-        State.STABLE if value.members else State.EMPTY,
-        value.protocol_type or None,
-        value.generation,
-        value.protocol,
-        value.leader,
-        state_since_wall_ms=value.current_state_timestamp,
-    )
-    protocol = value.protocol or ""
-    for each in value.members:
-        member = Member(
-            each.member_id,
-            each.group_instance_id,
-            each.client_id,
-            each.client_host,
-            each.session_timeout,
-            each.rebalance_timeout if each.rebalance_timeout >= 0 else each.session_timeout,
-            ((protocol, each.subscription),),
-            each.assignment,
-        )
-        member.heard(clock.now_ms)
-        group.members[each.member_id] = member
-        if each.group_instance_id is not None:
-            group.static[each.group_instance_id] = each.member_id
-    group.subscribed = subscribed_topics(
-        group.protocol_type, (each.subscription for each in value.members)
-    )
-    return group

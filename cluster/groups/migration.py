@@ -11,6 +11,7 @@ from cluster.groups import classic_rebalance as rebalance
 from cluster.groups import consumer_changes as changes
 from cluster.groups.classic_group import ClassicGroup, Member, State
 from cluster.groups.classic_rebalance import Clock
+from cluster.groups.classic_records import generation_record
 from cluster.groups.consumer_group import ConsumerGroup, ConsumerGroupState
 from cluster.groups.errors import (
     CoordinatorNotAvailableError,
@@ -161,7 +162,7 @@ def downgrade(group: ConsumerGroup, topics: Topics, settings: GroupSettings, clo
     """Decide that a KIP-848 group is a classic one from now on, whose members have to join again."""
     classic, shares = _downgraded(group, topics, clock)
     records = changes.no_group(group.group_id, group.current)
-    group.emit(*records, rebalance.generation_record(classic, shares, clock))
+    group.emit(*records, generation_record(classic, shares, clock.wall_ms))
     begun = rebalance.prepare(classic, settings, clock)
     assert not begun.records, "nobody has joined yet"
     group.becomes = classic

@@ -147,7 +147,7 @@ class Shard:
         self._gone_topics += names
         if self._loaded and self._gone_topics:
             gone, self._gone_topics = self._gone_topics, []
-            self._perform(self.coordinator.forget(gone), None)
+            self._perform(self.coordinator.offsets.forget(gone), None)
 
     def _perform(self, step: Step, group_id: str | None) -> None:
         if self._closed:

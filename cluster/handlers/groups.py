@@ -277,7 +277,7 @@ class GroupHandler:
         wanted = [each for each, error in outcome.items() if error is None]
 
         def decide(ticket: int, _clock: object) -> Step:
-            return coordinator.delete_offsets(group_id, wanted).answer(ticket, None)
+            return coordinator.offsets.delete(group_id, wanted).answer(ticket, None)
 
         await shard.ask(group_id, decide)
         return outcome
