@@ -76,6 +76,7 @@ class Consumer:
         )
         self._group: GroupSession | None = None
         self._closed = False
+        self._cancelled_in_poll = False
         if group_id is None:
             return
         settings = GroupSettings(
@@ -158,8 +159,9 @@ class Consumer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # What the program failed at is not done: it is handed out again.
-        await self.stop(commit=error is None)
+        # What the program failed at is not done: it is handed out again. Who was waiting for more had done the rest.
+        waited = isinstance(error, asyncio.CancelledError) and self._cancelled_in_poll
+        await self.stop(commit=error is None or waited)
 
     async def partitions_of(self, topic: str) -> list[TopicPartition]:
         """All partitions of a topic. Raises BrokerError when there is none of that name."""
@@ -295,6 +297,7 @@ class Consumer:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
         self._polling(True, loop.time())
+        self._cancelled_in_poll = False
         try:
             while True:
                 self._check()
@@ -313,6 +316,9 @@ class Consumer:
                         await self._reader.arrived.wait()
                 except TimeoutError:
                     return []
+        except asyncio.CancelledError:
+            self._cancelled_in_poll = True
+            raise
         finally:
             self._polling(False, loop.time())
 
