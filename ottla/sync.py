@@ -36,8 +36,13 @@ class _Loop:
         self._thread: threading.Thread | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run in the background and wait for the result."""
-        return self.submit(work).result()
+        """Run in the background and wait for the result; who is interrupted does not want it any more."""
+        future = self.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
 
     def call(self, what: Callable[[], None]) -> None:
         """Call in the background, and at once from within it, as a listener does."""
@@ -143,7 +148,7 @@ class Consumer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(commit=error is None)
+        _background.run(self._consumer.__aexit__(kind, error, traceback))
 
     def partitions_of(self, topic: str) -> list[TopicPartition]:
         """All partitions of a topic."""

@@ -160,7 +160,8 @@ class Consumer:
         traceback: TracebackType | None,
     ) -> None:
         # What the program failed at is not done: it is handed out again. Who was waiting for more had done the rest.
-        waited = isinstance(error, asyncio.CancelledError) and self._cancelled_in_poll
+        interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+        waited = interrupted and self._cancelled_in_poll
         await self.stop(commit=error is None or waited)
 
     async def partitions_of(self, topic: str) -> list[TopicPartition]:

@@ -339,47 +339,6 @@ def test_pause_seek_lag_and_the_loop_count_what_was_dealt_with(cluster: LocalClu
     asyncio.run(run())
 
 
-def test_who_is_cancelled_while_it_waits_has_done_the_rest_and_while_it_works_has_not(
-    cluster: LocalCluster,
-) -> None:
-    """Ctrl-C cancels a program's main task, mostly in `poll`."""
-
-    async def run() -> None:
-        topic = group = "cancelled"
-        where = TopicPartition(topic, 0)
-        async with Admin(cluster.bootstrap) as admin:
-            await filled(cluster, admin, topic, partitions=1, records=10)
-        at_work, waiting = asyncio.Event(), asyncio.Event()
-
-        async def work() -> None:
-            async with Consumer(
-                cluster.bootstrap, group_id=group, auto_commit_interval_ms=600_000
-            ) as consumer:
-                await consumer.subscribe(topic)
-                async for record in consumer:
-                    if record.offset == 9 and not at_work.is_set():
-                        at_work.set()
-                        await asyncio.Event().wait()
-                    if record.offset == 9:
-                        # The next thing it does is to ask for more.
-                        asyncio.get_running_loop().call_soon(waiting.set)
-
-        async def cancelled(when: asyncio.Event) -> int | None:
-            task = asyncio.create_task(work())
-            await when.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            async with Consumer(cluster.bootstrap, group_id=group) as consumer:
-                found = (await consumer.committed([where]))[where]
-                return found.offset if found is not None else None
-
-        assert await cancelled(at_work) is None
-        assert await cancelled(waiting) == 10
-
-    asyncio.run(run())
-
-
 def test_a_group_without_a_position_says_so_when_asked_to(cluster: LocalCluster) -> None:
     async def run() -> None:
         topic = "no-position"
