@@ -4,6 +4,7 @@ import random
 from uuid import UUID
 
 from cluster.groups import classic_rebalance as rebalance
+from cluster.groups.attendance import RECONNECT_MS, Absence
 from cluster.groups.classic_group import ClassicGroup, Member, State
 from cluster.groups.classic_rebalance import NEW_MEMBER_JOIN_TIMEOUT_MS, Clock
 from cluster.groups.classic_records import generation_record
@@ -268,6 +269,27 @@ class ClassicMembers:
         if many:
             return step.answer(ticket, LeaveGroupResponse(members=tuple(results)))
         return step.answer(ticket, LeaveGroupResponse(error_code=results[0].error_code))
+
+    @staticmethod
+    def absent(group: ClassicGroup, who: Absence, clock: Clock) -> Step:
+        """A member's connection broke: it is not waited for as long as for one that may be busy. Static members are:
+        they are expected back (KIP-345).
+        """
+        if who.member_id in group.pending:
+            until_ms = min(group.pending[who.member_id], clock.now_ms + RECONNECT_MS)
+            group.pending[who.member_id] = until_ms
+        member = group.members.get(who.member_id)
+        if member is None or member.instance_id is not None:
+            return Step()
+        until_ms = clock.now_ms + who.patience_ms(member.session_timeout_ms)
+        if member.joining is None:
+            until_ms = min(until_ms, member.session_deadline_ms)
+        member.session_deadline_ms = until_ms
+        if member.syncing is not None:
+            group.awaiting_sync[member.member_id] = None
+        # Nobody reads the answer: whoever waited has to ask again, if it comes back.
+        gone = RebalanceInProgressError(f"the connection of member {member.member_id} broke")
+        return rebalance.fail_waiting(member, gone)
 
     def _leaving(self, group: ClassicGroup, identity: MemberIdentity) -> str:
         instance_id = identity.group_instance_id

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from cluster.groups import consumer_changes as changes
+from cluster.groups.attendance import Absence
 from cluster.groups.classic_bridge import ClassicBridge
 from cluster.groups.classic_rebalance import Clock
 from cluster.groups.consumer_checks import check_request
@@ -143,6 +144,10 @@ class ConsumerGroups:
             return identity.member_id if identity.member_id in state.members else None
         found = state.static.get(instance_id)
         return found if identity.member_id in ("", found) else None
+
+    def absent(self, group: ConsumerGroup, who: Absence, clock: Clock) -> None:
+        """A member's connection broke."""
+        self._members.absent(group, who, clock)
 
     def expire(self, group: ConsumerGroup, clock: Clock) -> Step:
         """What time has brought."""

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from cluster.groups import consumer_changes as changes
 from cluster.groups.assignors import ASSIGNORS, MemberSubscription, uniform
+from cluster.groups.attendance import Absence
 from cluster.groups.classic_rebalance import Clock
 from cluster.groups.consumer_checks import checked_member, owned_partitions
 from cluster.groups.consumer_group import ConsumerGroup, by_topic
@@ -86,6 +87,24 @@ class ConsumerMembers:
         )
         group.heard_until_ms[member.member_id] = until
         group.due_at(until)
+
+    def absent(self, group: ConsumerGroup, who: Absence, clock: Clock) -> None:
+        """A member's connection broke: unless it is static it is not waited for as long as one that may be busy."""
+        member = group.current.members.get(who.member_id)
+        if member is None or member.instance_id is not None:
+            return
+        times = self.settings.consumer_times(group.group_id)
+        if member.classic is None:
+            # It was told how often to speak.
+            told = who._replace(interval_ms=times.heartbeat_interval_ms)
+            patience_ms = told.patience_ms(times.session_timeout_ms)
+        else:
+            patience_ms = who.patience_ms(member.classic.session_timeout_ms)
+        until_ms = clock.now_ms + patience_ms
+        group.heard_until_ms[member.member_id] = min(
+            until_ms, group.heard_until_ms[member.member_id]
+        )
+        group.due_at(until_ms)
 
     def _admit(
         self, group: ConsumerGroup, member_id: str, request: ConsumerGroupHeartbeatRequest

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable, Mapping
 
 from cluster.groups import classic_rebalance as rebalance
+from cluster.groups.attendance import Absence
 from cluster.groups.classic_group import ClassicGroup, State
 from cluster.groups.classic_members import ClassicMembers
 from cluster.groups.classic_rebalance import Clock
@@ -360,6 +361,15 @@ class Coordinator:
             return self._become(group_id, self.consumer.expire(consumer, clock))
         group = self.groups.get(group_id)
         return self._members.expire(group, clock) if group is not None else Step()
+
+    def absent(self, who: Absence, clock: Clock) -> Step:
+        """A member's connection broke: unless it comes back in time it is out, sooner than its session would end."""
+        consumer = self.consumer.groups.get(who.group_id)
+        if consumer is not None:
+            self.consumer.absent(consumer, who, clock)
+            return Step()
+        group = self.groups.get(who.group_id)
+        return self._members.absent(group, who, clock) if group is not None else Step()
 
     def next_deadline_ms(self, group_id: str) -> int | None:
         """When `expire` must be called for a group."""

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from cluster.errors import NotLeaderError
+from cluster.groups.attendance import Absence
 from cluster.groups.classic_rebalance import Clock
 from cluster.groups.coordinator import Coordinator
 from cluster.groups.errors import (
@@ -135,6 +136,12 @@ class Shard:
             return await future
         finally:
             self._tickets.pop(ticket, None)
+
+    def absent(self, who: Absence) -> None:
+        """A member's connection broke."""
+        if self._loaded and not self._closed:
+            self._perform(self.coordinator.absent(who, self._now()), who.group_id)
+            self._schedule(who.group_id)
 
     def expire_offsets(self) -> None:
         """Let go what has outlived its use."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from cluster.errors import UnknownTopicOrPartitionError
+from cluster.groups.attendance import Absence
 from cluster.groups.coordinators import Coordinators
 from cluster.groups.errors import (
     CoordinatorNotAvailableError,
@@ -120,6 +121,11 @@ class GroupHandler:
         )
         assert isinstance(response, ConsumerGroupHeartbeatResponse)
         return response
+
+    def absent(self, who: Absence) -> None:
+        """A member's connection broke. That is for its coordinator to know, if this node is it."""
+        with suppress(NotCoordinatorError):
+            self._coordinators.shard(who.group_id).absent(who)
 
     def _shard(self, group_id: str) -> Shard:
         """Where members are asked for. Raises InvalidGroupIdError, NotCoordinatorError."""

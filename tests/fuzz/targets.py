@@ -198,7 +198,7 @@ def _dispatcher() -> Dispatcher:
         SendBudget(1 << 20),
     )
     produce_api = KafkaProduce(handler, lambda: EMPTY_IMAGE, quotas)
-    return Dispatcher(produce_api, fetch, apis, lambda: features(EMPTY_IMAGE))
+    return Dispatcher(produce_api, fetch, apis, lambda: features(EMPTY_IMAGE), lambda _: None)
 
 
 @cache

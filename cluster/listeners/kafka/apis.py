@@ -1,5 +1,6 @@
 """The table: which requests are answered by what. Both the advertised versions and the documentation follow from it."""
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -109,10 +110,17 @@ def dispatcher(services: Services, unsent: SendBudget) -> Dispatcher:
     fetch = KafkaFetch(
         services.fetch, FetchSessions(services.rng), services.image, racks, services.quotas, unsent
     )
-    return Dispatcher(produce, fetch, _apis(services), lambda: features(services.image()))
+    groups = KafkaGroups(services.groups, lambda: int(asyncio.get_running_loop().time() * 1000))
+    return Dispatcher(
+        produce,
+        fetch,
+        _apis(services, groups),
+        lambda: features(services.image()),
+        groups.broke,
+    )
 
 
-def _apis(services: Services) -> Mapping[int, Api]:
+def _apis(services: Services, groups: KafkaGroups) -> Mapping[int, Api]:
     metadata = KafkaMetadata(
         services.admin, services.quorum.leader_id, services.settled, services.recently_fenced
     )
@@ -129,7 +137,6 @@ def _apis(services: Services) -> Mapping[int, Api]:
         services.config.log_dir,
     )
     quotas = KafkaQuotas(ClientQuotasHandler(services.admin))
-    groups = KafkaGroups(services.groups)
     consumer_describe = KafkaConsumerGroupDescribe(services.groups, services.image)
     group_offsets = KafkaGroupOffsets(services.groups, services.image)
     group_admin = KafkaGroupAdmin(services.groups, services.group_location, services.image)

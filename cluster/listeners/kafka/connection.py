@@ -31,6 +31,9 @@ MAX_IN_FLIGHT = 256
 OTHERS_MAX_BYTES = 8 << 20
 # Bytes that may wait to be written before nothing more is begun, and they count for all connections.
 WRITE_HIGH_WATER = 256 << 10
+# Requests that wait for other members of a group.
+WAITING = (ApiKey.JOIN_GROUP, ApiKey.SYNC_GROUP)
+LEAVE_GROUP = ApiKey.LEAVE_GROUP.to_bytes(2)
 
 
 class Slot:
@@ -58,7 +61,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_busy", "_door", "_fetch_due_s", "_frames", "_held", "_inbox", "_muted", "_paced", "_paused", "_pumping",
-        "_slots", "_starved", "_transport", "_write_paused", "active_s", "client_id", "host",
+        "_slots", "_starved", "_transport", "_waits", "_write_paused", "active_s", "client_id", "host",
     )  # fmt: skip
 
     def __init__(self, door: "KafkaDoor") -> None:
@@ -67,7 +70,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._inbox: deque[memoryview] | None = None
         self._slots: deque[Slot] | None = None
-        self._busy = self._paused = self._pumping = self._write_paused = False
+        self._busy = 0
+        self._waits = self._paused = self._pumping = self._write_paused = False
         self._held = self._starved = self._paced = False
         self._muted: asyncio.TimerHandle | None = None
         self.active_s = 0.0
@@ -79,6 +83,11 @@ class KafkaConnection(asyncio.BufferedProtocol):
     def working(self) -> bool:
         """Whether a request waits for its answer, or the client has been told to wait."""
         return bool(self._slots) or self._muted is not None
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody is there any more."""
+        return self._transport is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
@@ -218,11 +227,18 @@ class KafkaConnection(asyncio.BufferedProtocol):
     def _may_begin(self) -> bool:
         in_flight = len(self._slots) if self._slots else 0
         return (
-            not self._busy
+            (not self._busy or self._overtakes())
             and not self._write_paused
             and self._muted is None
             and in_flight < MAX_IN_FLIGHT
         )
+
+    def _overtakes(self) -> bool:
+        """Whether the next request says what ends the wait of the one before: who leaves while it joins would stay a
+        member until all others have joined, and they would wait for it after that.
+        """
+        inbox = self._inbox
+        return self._waits and inbox is not None and len(inbox) > 0 and inbox[0][:2] == LEAVE_GROUP
 
     def _throttle(self) -> None:
         behind = bool(self._inbox) or self._starved or self._muted is not None
@@ -243,11 +259,12 @@ class KafkaConnection(asyncio.BufferedProtocol):
                 f"{OTHERS_MAX_BYTES}"
             )
         self.client_id = header.client_id
-        client = Client(header.client_id, self.host, door.endpoint.name, header.api_version)
+        client = Client(header.client_id, self.host, door.endpoint.name, header.api_version, self)
         if header.api_key == ApiKey.PRODUCE:
             door.dispatcher.produce.begin(client, header, frame, self._slot(), self.close)
         else:
-            self._busy = True
+            self._busy += 1
+            self._waits = header.api_key in WAITING
             door.spawn(self._serve(client, header, frame, self._slot()))
 
     def _slot(self) -> Slot:
@@ -275,7 +292,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
             # Our bug costs this client its connection, and nobody else anything.
             log.exception("request failed", api=header.api_key, version=header.api_version)
             self.close()
-        self._busy = False
+        self._busy -= 1
         slot.answer(pieces)
 
     async def _paced_fetch(

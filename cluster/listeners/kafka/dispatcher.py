@@ -5,7 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from cluster.listeners.kafka.features import Features
 from cluster.listeners.kafka.fetch import KafkaFetch
 from cluster.listeners.kafka.produce import KafkaProduce
-from cluster.listeners.kafka.request import Api, Buffer, Client, Software, answer_bytes, serve
+from cluster.listeners.kafka.request import (
+    Api,
+    Buffer,
+    Client,
+    Connection,
+    Software,
+    answer_bytes,
+    serve,
+)
 from storage.errors import ErrorCode
 from wire.api_keys import ApiKey
 from wire.api_versions import ADVERTISED, MESSAGES
@@ -20,7 +28,7 @@ _UNDERSTOOD = dict(MESSAGES)
 
 
 class Dispatcher:
-    """`apis`: everything but Produce, Fetch and ApiVersions."""
+    """`apis`: everything but Produce, Fetch and ApiVersions. broke: to be told of connections that are gone."""
 
     def __init__(
         self,
@@ -28,7 +36,9 @@ class Dispatcher:
         fetch: KafkaFetch,
         apis: Mapping[int, Api],
         features: Callable[[], Features],
+        broke: Callable[[Connection], None],
     ) -> None:
+        self.broke = broke
         self._features = features
         self.produce = produce
         self._fetch = fetch

@@ -1,7 +1,7 @@
 """One request, from the frame it came in to the bytes of its answer."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from wire.codec import decode, encode
 from wire.headers import RequestHeader, response_header
@@ -11,6 +11,14 @@ Buffer = bytes | bytearray | memoryview
 RequestT = TypeVar("RequestT", bound=Request)
 
 
+class Connection(Protocol):
+    """What a client asks over; one is not another."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody is there any more."""
+
+
 class Client(NamedTuple):
     """Who asks, and how. listener: the name of the door, which decides which addresses the client is told."""
 
@@ -18,6 +26,7 @@ class Client(NamedTuple):
     host: str
     listener: str
     api_version: int
+    connection: Connection | None = None
 
 
 class Software(NamedTuple):

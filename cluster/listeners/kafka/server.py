@@ -133,6 +133,8 @@ class KafkaDoor:
         self.unsent.update(connection, 0)
         if self._connections.pop(connection, self) is self:
             return
+        if not self._closed.is_set():
+            self.dispatcher.broke(connection)
         left = self._by_host[connection.host] = self._by_host[connection.host] - 1
         if not left:
             del self._by_host[connection.host]

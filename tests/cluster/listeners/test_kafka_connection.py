@@ -5,7 +5,7 @@ import random
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -21,7 +21,7 @@ from cluster.listeners.kafka.fetch_sessions import FetchSessions
 from cluster.listeners.kafka.produce import KafkaProduce
 from cluster.listeners.kafka.quotas import ClientQuotas
 from cluster.listeners.kafka.racks import Racks
-from cluster.listeners.kafka.request import Client, api
+from cluster.listeners.kafka.request import Api, Client, Connection, api
 from cluster.listeners.kafka.server import KafkaDoor, KafkaLimits
 from cluster.replication.partition import Partition
 from kraft.metadata.client_quotas import CLIENT_ID, PRODUCER_BYTE_RATE, entity
@@ -31,6 +31,8 @@ from wire.codec import decode, encode
 from wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+from wire.messages.join_group import JoinGroupRequest, JoinGroupResponse
+from wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
 from wire.messages.produce import (
     PartitionProduceData,
     ProduceRequest,
@@ -82,6 +84,8 @@ async def with_door(
     limits: KafkaLimits | None = None,
     answer: Callable[[Client, HeartbeatRequest], Awaitable[HeartbeatResponse]] | None = None,
     limits_of_clients: Mapping[QuotaEntity, Mapping[str, float]] | None = None,
+    others: Iterable[tuple[int, Api]] = (),
+    broke: Callable[[Connection], None] = lambda _: None,
 ) -> None:
     async def at_once(_client: Client, _request: HeartbeatRequest) -> HeartbeatResponse:
         return HeartbeatResponse()
@@ -100,8 +104,9 @@ async def with_door(
     dispatcher = Dispatcher(
         KafkaProduce(handler, lambda: EMPTY_IMAGE, quotas),
         fetch,
-        dict([api(HeartbeatRequest, answer or at_once)]),
+        dict([api(HeartbeatRequest, answer or at_once), *others]),
         lambda: features(EMPTY_IMAGE),
+        broke,
     )
     async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(door.run(dispatcher))
@@ -211,6 +216,80 @@ def test_a_slow_request_holds_back_its_connection_and_no_other() -> None:
                 assert [number for number, _ in await answers(reader, 3)] == [1, 2, 3]
 
         await with_door(use, answer=slow)
+
+    asyncio.run(run())
+
+
+def test_who_leaves_while_it_waits_to_join_need_not_wait_for_that() -> None:
+    """librdkafka sends so when it is closed. What else comes behind a request that waits does wait."""
+
+    async def run() -> None:
+        waits, left = asyncio.Event(), asyncio.Event()
+        begun: list[str] = []
+
+        async def join(_client: Client, _request: JoinGroupRequest) -> JoinGroupResponse:
+            begun.append("join")
+            waits.set()
+            await left.wait()
+            return JoinGroupResponse(protocol_name="")
+
+        async def leave(_client: Client, _request: LeaveGroupRequest) -> LeaveGroupResponse:
+            begun.append("leave")
+            left.set()
+            return LeaveGroupResponse()
+
+        async def beat(_client: Client, _request: HeartbeatRequest) -> HeartbeatResponse:
+            begun.append("heartbeat")
+            return HeartbeatResponse()
+
+        async def use(door: KafkaDoor) -> None:
+            async with connected(door) as (reader, writer):
+                joining = framed(
+                    11, 4, 1, bytes(encode(JoinGroupRequest(), 4, False)), flexible=False
+                )
+                leaving = framed(
+                    13, 2, 2, bytes(encode(LeaveGroupRequest(), 2, False)), flexible=False
+                )
+                writer.write(joining + leaving + heartbeat(3))
+                assert [number for number, _ in await answers(reader, 3)] == [1, 2, 3]
+                begun.clear()
+                left.clear()
+                waits.clear()
+                writer.write(joining + heartbeat(2) + leaving)
+                await waits.wait()
+                left.set()
+                await answers(reader, 3)
+            assert begun == ["join", "heartbeat", "leave"]
+
+        others = [api(JoinGroupRequest, join), api(LeaveGroupRequest, leave)]
+        await with_door(use, answer=beat, others=others)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_broke_is_told_of_unless_the_door_closes() -> None:
+    async def run() -> None:
+        told: list[Connection] = []
+        broken = asyncio.Event()
+
+        def broke(connection: Connection) -> None:
+            assert connection.gone
+            told.append(connection)
+            broken.set()
+
+        async def use(door: KafkaDoor) -> None:
+            async with connected(door) as (stays, speaks):
+                async with connected(door) as (reader, writer):
+                    writer.write(heartbeat(1))
+                    await answers(reader, 1)
+                await broken.wait()
+                speaks.write(heartbeat(1))
+                await answers(stays, 1)
+                door.close()
+                assert await stays.read() == b""
+            assert len(told) == 1
+
+        await with_door(use, broke=broke)
 
     asyncio.run(run())
 

@@ -53,7 +53,7 @@ class Door:
             lambda: self.house.settings,
             lambda: self.house.clock.wall_ms,
         )
-        self.groups = KafkaGroups(handler)
+        self.groups = KafkaGroups(handler, lambda: self.house.clock.now_ms)
         self.describe = KafkaConsumerGroupDescribe(handler, lambda: self.image)
         self.offsets = KafkaGroupOffsets(handler, lambda: self.image)
         self.admin = KafkaGroupAdmin(handler, None, lambda: self.image)  # type: ignore[arg-type]
