@@ -5,7 +5,7 @@ from typing import NamedTuple
 MEMBERS_MAX = 100
 """Members that are remembered of one connection; of more it is not noticed that it broke."""
 ID_BYTES_MAX = 1_000
-BEATS_MIN = 3
+GAPS_MIN = 3
 """Gaps between signs of life that must have been seen before the longest of them says when the next one is due."""
 RECONNECT_MS = 1_000
 """What a client gets to connect anew."""
@@ -32,12 +32,12 @@ class Absence(NamedTuple):
 
 
 class _Attendant:
-    __slots__ = ("beats", "connection", "heard_ms", "longest_ms")
+    __slots__ = ("beat_ms", "connection", "gaps", "longest_ms")
 
     def __init__(self, connection: object) -> None:
         self.connection = connection
-        self.beats = 0
-        self.heard_ms = 0
+        self.gaps = 0
+        self.beat_ms: int | None = None
         self.longest_ms = 0
 
 
@@ -66,11 +66,11 @@ class Attendance:
             else:
                 member = self._members[who] = _Attendant(connection)
             own[who] = None
-        if beat_ms is not None:
-            if member.beats:
-                member.longest_ms = max(member.longest_ms, beat_ms - member.heard_ms)
-            member.beats += 1
-            member.heard_ms = beat_ms
+        if beat_ms is not None and member.beat_ms is not None:
+            member.longest_ms = max(member.longest_ms, beat_ms - member.beat_ms)
+            member.gaps += 1
+        # Who joins gives no signs of life meanwhile.
+        member.beat_ms = beat_ms
 
     def left(self, group_id: str, member_id: str) -> None:
         """A member is none any more."""
@@ -83,7 +83,7 @@ class Attendance:
         absent = []
         for who in self._by_connection.pop(connection, ()):
             member = self._members.pop(who)
-            known = member.beats > BEATS_MIN
+            known = member.gaps >= GAPS_MIN
             absent.append(Absence(*who, member.longest_ms if known else None))
         return absent
 

@@ -61,14 +61,14 @@ class Shard:
         self._timer: asyncio.TimerHandle | None = None
         self._gone_topics: list[str] = []
         self._loaded = False
-        self._closed = False
+        self.closed = asyncio.Event()
 
     async def load(self) -> None:
         """Read everything that was kept. It is all committed before anybody is answered from it."""
         partition, began_ms = self.partition, self._now().now_ms
         end = partition.log.log_end_offset
         offset, found = partition.log.log_start_offset, 0
-        while offset < end and not self._closed:
+        while offset < end and not self.closed.is_set():
             read = partition.read(offset, LOAD_BYTES, end_offset=end)
             for record in _group_records(read.batches):
                 self.coordinator.load(record, self._now())
@@ -76,7 +76,7 @@ class Shard:
             offset = read.next_offset
             await asyncio.sleep(0)
         await self._committed_to(end)
-        if self._closed:
+        if self.closed.is_set():
             return
         self._loaded = True
         self.coordinator.loaded(self._now())
@@ -91,7 +91,7 @@ class Shard:
         moved = asyncio.Event()
         self.partition.on_commit.add(moved.set)
         try:
-            while self.partition.high_watermark < offset and not self._closed:
+            while self.partition.high_watermark < offset and not self.closed.is_set():
                 await moved.wait()
                 moved.clear()
         finally:
@@ -99,7 +99,7 @@ class Shard:
 
     def close(self) -> None:
         """The leader epoch is over: whoever waits is told to look for the new coordinator."""
-        self._closed = True
+        self.closed.set()
         if self._timer is not None:
             self._timer.cancel()
         tickets, self._tickets = self._tickets, {}
@@ -111,7 +111,7 @@ class Shard:
 
     def require_loaded(self) -> Coordinator:
         """The coordinator. Raises NotCoordinatorError, CoordinatorLoadInProgressError."""
-        if self._closed or self.partition.leader_epoch != self.leader_epoch:
+        if self.closed.is_set() or self.partition.leader_epoch != self.leader_epoch:
             raise self._not_coordinator()
         if not self._loaded:
             raise CoordinatorLoadInProgressError(
@@ -139,13 +139,13 @@ class Shard:
 
     def absent(self, who: Absence) -> None:
         """A member's connection broke."""
-        if self._loaded and not self._closed:
+        if self._loaded and not self.closed.is_set():
             self._perform(self.coordinator.absent(who, self._now()), who.group_id)
             self._schedule(who.group_id)
 
     def expire_offsets(self) -> None:
         """Let go what has outlived its use."""
-        if self._loaded and not self._closed:
+        if self._loaded and not self.closed.is_set():
             for step in self.coordinator.expire_offsets(self._now()):
                 self._perform(step, None)
 
@@ -157,7 +157,7 @@ class Shard:
             self._perform(self.coordinator.offsets.forget(gone), None)
 
     def _perform(self, step: Step, group_id: str | None) -> None:
-        if self._closed:
+        if self.closed.is_set():
             return
         if not step.records:
             self._kept(step, group_id)
@@ -190,7 +190,7 @@ class Shard:
         done.add_done_callback(settled)
 
     def _kept(self, step: Step, group_id: str | None) -> None:
-        if self._closed:
+        if self.closed.is_set():
             return
         self.coordinator.replay(step.records)
         self._send(step.answers)
@@ -199,7 +199,7 @@ class Shard:
             self._schedule(group_id)
 
     def _lost(self, step: Step, error: OttlaError, group_id: str | None) -> None:
-        if self._closed:
+        if self.closed.is_set():
             return
         cause = self._cause(error)
         self._send([Answer(ticket, cause) for ticket, _ in step.answers])
@@ -227,7 +227,7 @@ class Shard:
 
     def _schedule(self, group_id: str | None) -> None:
         """One timer for all groups: at the earliest deadline."""
-        if self._closed or group_id is None:
+        if self.closed.is_set() or group_id is None:
             return
         deadline = self.coordinator.next_deadline_ms(group_id)
         if deadline is not None:

@@ -6,6 +6,7 @@ Requests and responses are the Kafka protocol's, because their fields are what a
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from cluster.errors import UnknownTopicOrPartitionError
 from cluster.groups.attendance import Absence
@@ -126,6 +127,12 @@ class GroupHandler:
         """A member's connection broke. That is for its coordinator to know, if this node is it."""
         with suppress(NotCoordinatorError):
             self._coordinators.shard(who.group_id).absent(who)
+
+    async def while_coordinator(self, group_id: str) -> NoReturn:
+        """Ends when this node does not coordinate a group any more. Raises InvalidGroupIdError, NotCoordinatorError."""
+        shard = self._shard(group_id)
+        await shard.closed.wait()
+        raise NotCoordinatorError(f"this node does not coordinate group {group_id} any more")
 
     def _shard(self, group_id: str) -> Shard:
         """Where members are asked for. Raises InvalidGroupIdError, NotCoordinatorError."""

@@ -1,11 +1,14 @@
 """GroupService: consumer groups over gRPC. The coordinator is the one that the Kafka door asks, too."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc.aio
 
+from cluster.groups.attendance import Absence
 from cluster.groups.offsets import Position, TopicPartition
 from cluster.groups.settings import Caller
 from cluster.groups.views import CLASSIC, ConsumerGroupView, GroupView
@@ -87,7 +90,8 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
         )
         caller = Caller(request.client_id or DEFAULT_CLIENT_ID, _host(context.peer()))
         try:
-            joined = await self._groups.join(wanted, caller)
+            with self._attended(request.group_id, request.member_id):
+                joined = await self._groups.join(wanted, caller)
         except OttlaError as error:
             return pb.JoinGroupResponse(error=to_proto(error), member_id=request.member_id)
         return pb.JoinGroupResponse(
@@ -125,7 +129,8 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             ),
         )
         try:
-            synced = await self._groups.sync(wanted)
+            with self._attended(request.group_id, request.member_id):
+                synced = await self._groups.sync(wanted)
         except OttlaError as error:
             return pb.SyncGroupResponse(error=to_proto(error))
         return pb.SyncGroupResponse(
@@ -148,6 +153,29 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
         except OttlaError as error:
             return pb.HeartbeatResponse(error=to_proto(error))
         return pb.HeartbeatResponse(error=of_code(answer.error_code, f"group {request.group_id}"))
+
+    async def Attend(  # noqa: N802
+        self, request: pb.AttendRequest, _context: Context
+    ) -> pb.AttendResponse:
+        """See the proto."""
+        interval_ms = request.heartbeat_interval_ms or None
+        try:
+            with self._attended(request.group_id, request.member_id, interval_ms):
+                await self._groups.while_coordinator(request.group_id)
+        except OttlaError as error:
+            return pb.AttendResponse(error=to_proto(error))
+        raise AssertionError("a coordinator ends with an error")
+
+    @contextmanager
+    def _attended(
+        self, group_id: str, member_id: str, interval_ms: int | None = None
+    ) -> Iterator[None]:
+        """A call that is cancelled has lost its member."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._groups.absent(Absence(group_id, member_id, interval_ms))
+            raise
 
     async def LeaveGroup(  # noqa: N802
         self, request: pb.LeaveGroupRequest, _context: Context

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -43,6 +43,13 @@ Reply = TypeVar("Reply")
 Attempt = Callable[["groups_pb2_grpc.GroupServiceAsyncStub", float], Awaitable[Reply]]
 
 
+class _Attending(NamedTuple):
+    """An open call: to which address, for which member."""
+
+    wanted: tuple[str | None, str] | None
+    call: "grpc.aio.UnaryUnaryCall[pb.AttendRequest, pb.AttendResponse]"
+
+
 class CoordinatorLink:
     """Asks the coordinator of one group, wherever it is."""
 
@@ -51,6 +58,7 @@ class CoordinatorLink:
         self._group_id = group_id
         self._rng = rng
         self._address: str | None = None
+        self._attending: _Attending | None = None
         self.last_error: Exception | None = None
 
     async def ask(
@@ -132,6 +140,21 @@ class CoordinatorLink:
                 raise NoBrokerError(
                     f"the coordinator of group {self._group_id} has moved to {found}"
                 )
+
+    def attend(self, request: pb.AttendRequest | None) -> None:
+        """Keep a call open to the coordinator that was last asked, which breaks with this process; None: end it."""
+        wanted = (self._address, request.member_id) if request is not None else None
+        attending = self._attending
+        if attending is not None and wanted == attending.wanted and not attending.call.done():
+            return
+        if attending is not None:
+            attending.call.cancel()
+        self._attending = None
+        if request is not None and self._address is not None:
+            stub: groups_pb2_grpc.GroupServiceAsyncStub = groups_pb2_grpc.GroupServiceStub(
+                self._view.channel(self._address)
+            )
+            self._attending = _Attending(wanted, stub.Attend(request))
 
     async def find(self) -> str:
         """The coordinator's address. Raises BrokerError, NoBrokerError."""

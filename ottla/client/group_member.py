@@ -137,6 +137,7 @@ class Membership:
                     await self.leave()
                     raise MembershipLostError
                 self.generation = joined.generation
+                self._attend()
                 self._remembered = (joined.partitions, joined.generation)
                 return joined
         finally:
@@ -306,12 +307,25 @@ class Membership:
             # A newer generation is not touched by what is said of an older one.
             if isinstance(error, BrokerError) and self.generation == generation:
                 self.refused(error)
+        else:
+            self._attend()
+
+    def _attend(self) -> None:
+        """Let the coordinator notice when this process is gone. Static members do not: they are expected back."""
+        if self.settings.instance_id is None:
+            request = pb.AttendRequest(
+                group_id=self.settings.group_id,
+                member_id=self.member_id,
+                heartbeat_interval_ms=self.settings.heartbeat_interval_ms,
+            )
+            self._link.attend(request)
 
     async def leave(self) -> None:
         """Tell the coordinator at once. Static members do not: they are expected back (KIP-345)."""
         member_id, self.member_id = self.member_id, ""
         self.generation = -1
         self._stays += 1
+        self._link.attend(None)
         if not member_id or self.settings.instance_id is not None:
             return
         request = pb.LeaveGroupRequest(group_id=self.settings.group_id)

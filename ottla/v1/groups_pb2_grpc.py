@@ -57,6 +57,11 @@ class GroupServiceStub:
                 request_serializer=ottla_dot_v1_dot_groups__pb2.HeartbeatRequest.SerializeToString,
                 response_deserializer=ottla_dot_v1_dot_groups__pb2.HeartbeatResponse.FromString,
                 _registered_method=True)
+        self.Attend = channel.unary_unary(
+                '/ottla.v1.GroupService/Attend',
+                request_serializer=ottla_dot_v1_dot_groups__pb2.AttendRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_groups__pb2.AttendResponse.FromString,
+                _registered_method=True)
         self.LeaveGroup = channel.unary_unary(
                 '/ottla.v1.GroupService/LeaveGroup',
                 request_serializer=ottla_dot_v1_dot_groups__pb2.LeaveGroupRequest.SerializeToString,
@@ -124,6 +129,15 @@ class GroupServiceServicer:
 
     def Heartbeat(self, request, context):
         """A sign of life. REBALANCE_IN_PROGRESS: join again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Attend(self, request, context):
+        """Held open by a member for as long as it is one, and not answered. When it breaks because the process is gone, the
+        coordinator waits for the member only until its next sign of life is overdue, and no whole session. A member need
+        not: then its session says it. NOT_COORDINATOR: ask the new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,6 +211,11 @@ def add_GroupServiceServicer_to_server(servicer, server):
                     servicer.Heartbeat,
                     request_deserializer=ottla_dot_v1_dot_groups__pb2.HeartbeatRequest.FromString,
                     response_serializer=ottla_dot_v1_dot_groups__pb2.HeartbeatResponse.SerializeToString,
+            ),
+            'Attend': grpc.unary_unary_rpc_method_handler(
+                    servicer.Attend,
+                    request_deserializer=ottla_dot_v1_dot_groups__pb2.AttendRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_groups__pb2.AttendResponse.SerializeToString,
             ),
             'LeaveGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaveGroup,
@@ -345,6 +364,33 @@ class GroupService:
             '/ottla.v1.GroupService/Heartbeat',
             ottla_dot_v1_dot_groups__pb2.HeartbeatRequest.SerializeToString,
             ottla_dot_v1_dot_groups__pb2.HeartbeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Attend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.GroupService/Attend',
+            ottla_dot_v1_dot_groups__pb2.AttendRequest.SerializeToString,
+            ottla_dot_v1_dot_groups__pb2.AttendResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,11 @@ class GroupServiceStub:
     """Learn what to read. The leader says it for all; the others wait for that."""
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_groups_pb2.HeartbeatRequest, _groups_pb2.HeartbeatResponse]
     """A sign of life. REBALANCE_IN_PROGRESS: join again."""
+    Attend: _grpc.UnaryUnaryMultiCallable[_groups_pb2.AttendRequest, _groups_pb2.AttendResponse]
+    """Held open by a member for as long as it is one, and not answered. When it breaks because the process is gone, the
+    coordinator waits for the member only until its next sign of life is overdue, and no whole session. A member need
+    not: then its session says it. NOT_COORDINATOR: ask the new one.
+    """
     LeaveGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.LeaveGroupRequest, _groups_pb2.LeaveGroupResponse]
     """Go, or make others go."""
     CommitOffsets: _grpc.UnaryUnaryMultiCallable[_groups_pb2.CommitOffsetsRequest, _groups_pb2.CommitOffsetsResponse]
@@ -76,6 +81,11 @@ class GroupServiceAsyncStub(GroupServiceStub):
     """Learn what to read. The leader says it for all; the others wait for that."""
     Heartbeat: _aio.UnaryUnaryMultiCallable[_groups_pb2.HeartbeatRequest, _groups_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """A sign of life. REBALANCE_IN_PROGRESS: join again."""
+    Attend: _aio.UnaryUnaryMultiCallable[_groups_pb2.AttendRequest, _groups_pb2.AttendResponse]  # type: ignore[assignment]
+    """Held open by a member for as long as it is one, and not answered. When it breaks because the process is gone, the
+    coordinator waits for the member only until its next sign of life is overdue, and no whole session. A member need
+    not: then its session says it. NOT_COORDINATOR: ask the new one.
+    """
     LeaveGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.LeaveGroupRequest, _groups_pb2.LeaveGroupResponse]  # type: ignore[assignment]
     """Go, or make others go."""
     CommitOffsets: _aio.UnaryUnaryMultiCallable[_groups_pb2.CommitOffsetsRequest, _groups_pb2.CommitOffsetsResponse]  # type: ignore[assignment]
@@ -127,6 +137,17 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_groups_pb2.HeartbeatResponse, _abc.Awaitable[_groups_pb2.HeartbeatResponse]]:
         """A sign of life. REBALANCE_IN_PROGRESS: join again."""
+
+    @_abc_1.abstractmethod
+    def Attend(
+        self,
+        request: _groups_pb2.AttendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_groups_pb2.AttendResponse, _abc.Awaitable[_groups_pb2.AttendResponse]]:
+        """Held open by a member for as long as it is one, and not answered. When it breaks because the process is gone, the
+        coordinator waits for the member only until its next sign of life is overdue, and no whole session. A member need
+        not: then its session says it. NOT_COORDINATOR: ask the new one.
+        """
 
     @_abc_1.abstractmethod
     def LeaveGroup(

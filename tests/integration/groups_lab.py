@@ -28,10 +28,10 @@ MEMBER: dict[str, Any] = {
 }
 
 
-def quick_cluster(folder: Path) -> Iterator[LocalCluster]:
+def quick_cluster(folder: Path, settings: dict[str, str] | None = None) -> Iterator[LocalCluster]:
     """Three nodes whose groups rebalance without delay."""
     made = LocalCluster.init(
-        folder, base_port=free_base_port(3, random.Random()), settings=SETTINGS
+        folder, base_port=free_base_port(3, random.Random()), settings=SETTINGS | (settings or {})
     )
     try:
         asyncio.run(made.up())

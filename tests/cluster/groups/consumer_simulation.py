@@ -7,6 +7,7 @@ says what it has with every full heartbeat. An answer that does not come in time
 import random
 from dataclasses import dataclass, field
 
+from cluster.groups.attendance import Absence
 from cluster.groups.errors import (
     FencedInstanceIdError,
     FencedMemberEpochError,
@@ -82,10 +83,13 @@ class Client:
 
 
 class Simulation:
-    """`faults`: whether the network loses, members pause and the coordinator moves."""
+    """`faults`: whether the network loses, members pause and the coordinator moves; with `breaks` connections break,
+    too, of those who live as of those who do not.
+    """
 
-    def __init__(self, seed: int, *, same_topics: bool) -> None:
+    def __init__(self, seed: int, *, same_topics: bool, breaks: bool = False) -> None:
         self.rng = random.Random(seed)
+        self._breaks = random.Random(f"{seed} breaks") if breaks else None
         self.seed = seed
         self.house = House({"t": 7, "u": 3, "v": 2}, SETTINGS)
         self.faults = True
@@ -121,7 +125,13 @@ class Simulation:
                     self._step(client)
             self.check()
 
+    def _break(self) -> None:
+        if self._breaks is not None and self._breaks.random() < 0.05:
+            who = Absence(G, self._breaks.choice(self.clients).member_id, None)
+            self.house.perform(self.house.coordinator.absent(who, self.house.clock))
+
     def _harm(self) -> None:
+        self._break()
         dice = self.rng.random()
         client = self.rng.choice(self.clients)
         self.house.hold = self.rng.random() < 0.3

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from cluster.groups.attendance import Absence
 from cluster.groups.classic_group import State
 from cluster.groups.errors import CoordinatorNotAvailableError, NotCoordinatorError
 from cluster.groups.records import (
@@ -80,10 +81,13 @@ class Node(Lab):
 
 
 class Simulation:
-    """`play` for a while, then `settle`; the invariants are looked at after every event."""
+    """`play` for a while, then `settle`; the invariants are looked at after every event. `breaks`: connections break,
+    too, of those who live as of those who do not.
+    """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, breaks: bool = False) -> None:
         self.rng = random.Random(seed)
+        self._breaks = random.Random(f"{seed} breaks") if breaks else None
         self.partitions = self.rng.randrange(1, 7)
         self.delay_ms = self.rng.choice([0, 3000])
         self.watch = Watch()
@@ -287,6 +291,16 @@ class Simulation:
         elif kind == "expire":
             self._expire_offsets()
 
+    def _break(self) -> None:
+        dice = self._breaks
+        if dice is None or not self.faults:
+            return
+        self.after(dice.randrange(100, 3_000), self._break)
+        who = Absence(GROUP, dice.choice(self.consumers).member_id, dice.choice((None, 500)))
+        if self.node is not None:
+            self.seen["breaks"] += 1
+            self.node.perform(self.node.coordinator.absent(who, self.node.clock))
+
     def _starter(self, consumer: Consumer) -> Callable[[], None]:
         return lambda: self.start(consumer)
 
@@ -354,6 +368,7 @@ class Simulation:
         for each in self.consumers:
             self.after(self.rng.randrange(3_000), self._starter(each))
         self.after(2_000, self._fault)
+        self._break()
         self.run(ms)
 
     def settle(self) -> None:

@@ -14,9 +14,9 @@ SEEDS_A_CHUNK = 10
 QUIET_MS = SESSION_MS * 3 + REBALANCE_MS + 20 * REQUEST_TIMEOUT_MS
 
 
-def simulate(seed: int) -> Simulation:
+def simulate(seed: int, *, breaks: bool = False) -> Simulation:
     """Two minutes of faults, then quiet."""
-    simulation = Simulation(seed, same_topics=seed % 2 == 0)
+    simulation = Simulation(seed, same_topics=seed % 2 == 0, breaks=breaks)
     simulation.run(120_000)
     simulation.faults = simulation.house.hold = False
     simulation.run(QUIET_MS)
@@ -30,6 +30,12 @@ def test_no_partition_has_two_readers_and_all_are_read_in_the_end(chunk: int) ->
     for seed in range(chunk * SEEDS_A_CHUNK, (chunk + 1) * SEEDS_A_CHUNK):
         moved += simulate(seed).moved
     assert moved > SEEDS_A_CHUNK, "the coordinator moved too rarely to say anything"
+
+
+@pytest.mark.parametrize("chunk", range(2))
+def test_connections_that_break_change_nothing_of_that(chunk: int) -> None:
+    for seed in range(chunk * SEEDS_A_CHUNK, (chunk + 1) * SEEDS_A_CHUNK):
+        simulate(seed, breaks=True)
 
 
 def test_equal_seeds_make_equal_histories() -> None:

@@ -17,9 +17,9 @@ LEAST = {
 }
 
 
-def simulate(seed: int) -> Counter[str]:
+def simulate(seed: int, *, breaks: bool = False) -> Counter[str]:
     """One history. Returns how often what happened."""
-    simulation = Simulation(seed)
+    simulation = Simulation(seed, breaks=breaks)
     try:
         simulation.play(200_000)
         simulation.settle()
@@ -34,6 +34,15 @@ def test_commits_and_ownership_survive_whatever_happens(first: int) -> None:
     for seed in range(first, first + CHUNK):
         seen += simulate(seed)
     # A simulation in which nothing happens proves nothing.
+    assert all(seen[each] >= least for each, least in LEAST.items()), seen
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS // 2, CHUNK))
+def test_they_survive_connections_that_break(first: int) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(first, first + CHUNK):
+        seen += simulate(seed, breaks=True)
+    assert seen["breaks"] > 100 * CHUNK
     assert all(seen[each] >= least for each, least in LEAST.items()), seen
 
 
