@@ -101,9 +101,8 @@ class ConsumerMembers:
         else:
             patience_ms = who.patience_ms(member.classic.session_timeout_ms)
         until_ms = clock.now_ms + patience_ms
-        group.heard_until_ms[member.member_id] = min(
-            until_ms, group.heard_until_ms[member.member_id]
-        )
+        known_ms = group.heard_until_ms.get(member.member_id, until_ms)
+        group.heard_until_ms[member.member_id] = min(until_ms, known_ms)
         group.due_at(until_ms)
 
     def _admit(
