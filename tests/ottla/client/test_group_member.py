@@ -32,6 +32,7 @@ class Coordinator:
         self.members: set[str] = set()
         self.may_answer = asyncio.Event()
         self.sync_refused = True
+        self.attends: str | None = None
 
     async def ask(self, attempt: Any, refusal: Any, **_times: Any) -> Any:
         reply = await attempt(self, 1.0)
@@ -39,6 +40,10 @@ class Coordinator:
         if refused is not None:
             raise refused
         return reply
+
+    def attend(self, request: pb.AttendRequest | None) -> None:
+        """In place of the open call."""
+        self.attends = None if request is None else request.member_id
 
     async def JoinGroup(  # noqa: N802 - gRPC's name
         self, _request: pb.JoinGroupRequest, timeout: float
@@ -82,6 +87,7 @@ def test_who_left_before_it_knew_its_id_leaves_nobody_behind() -> None:
             else:
                 raise AssertionError("it is a member all the same")
         assert coordinator.members == set()
+        assert coordinator.attends is None
 
     asyncio.run(run())
 
@@ -104,6 +110,7 @@ def test_what_is_said_of_the_generation_before_while_it_joins_makes_no_further_r
         coordinator.may_answer.set()
         async with asyncio.timeout(5):
             assert (await joining).generation == member.generation == 1
+        assert coordinator.attends == "me"
         assert not member.needs_join
         assert not member.lost
         member.refused(_refusal(code))
