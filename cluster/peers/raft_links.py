@@ -147,6 +147,7 @@ class _Link:
         self.open = False
         self._verified_s = -VERIFY_PAUSE_S
         self._doubted_s = -DOUBT_S
+        self._asked: asyncio.Event | None = None
         self._changed = changed
         self.refusal: str | None = None
         self.task: asyncio.Task[None] | None = None
@@ -201,11 +202,24 @@ class _Link:
         A process that is being killed has its sockets closed one after the other: it may still be connected to, but it
         says nothing any more, and the connection that stood breaks in a moment.
         """
+        while self._asked is not None:
+            # Clients see a death at the same moment: the second must not be told before the first is.
+            await self._asked.wait()
+        loop = asyncio.get_running_loop()
+        if self.broken or loop.time() - self._verified_s < VERIFY_PAUSE_S:
+            return
+        asked = self._asked = asyncio.Event()
+        try:
+            await self._ask()
+            # As of the end: all who have waited for this answer have it.
+            self._verified_s = loop.time()
+        finally:
+            self._asked = None
+            asked.set()
+
+    async def _ask(self) -> None:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        if self.broken or began_s - self._verified_s < VERIFY_PAUSE_S:
-            return
-        self._verified_s = began_s
         try:
             await self._network.call(self.peer, PING, b"", VERIFY_TIMEOUT_S)
         except PeerRefusedError:

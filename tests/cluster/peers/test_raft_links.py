@@ -150,5 +150,77 @@ def test_a_peer_that_says_nothing_when_it_is_asked_is_doubted(
     assert found == (frozenset(at_once), frozenset(later))
 
 
+class _Breaking(_Asked):
+    """Its connection breaks a moment after it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.calls = 0
+
+    async def call(self, peer: Peer, method: str, request: bytes, timeout_s: float) -> bytes:
+        self.calls += 1
+        await asyncio.sleep(0.005)
+        raise PeerGoneError("connection reset")
+
+
+def test_two_who_ask_for_a_sign_of_life_at_once_wait_for_the_same_one() -> None:
+    """A producer and a consumer see their leader die at the same moment: the second was told that it leads."""
+
+    async def run() -> None:
+        network = _Breaking()
+        links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
+        links.connect({2: "b:1"})
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(links.run())
+            await asyncio.sleep(0.1)
+            first = tasks.create_task(links.verify([2]))
+            await asyncio.sleep(0.001)
+            await links.verify([2])
+            assert links.broken == {2}
+            await first
+            running.cancel()
+        assert network.calls == 1
+
+    simulate(run())
+
+
+def test_many_who_ask_a_slow_peer_wait_for_one_answer() -> None:
+    async def run() -> float:
+        links = RaftLinks(_Asked(0.04), 1, random.Random(1), lambda _: None, _never)
+        links.connect({2: "b:1"})
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(links.run())
+            await asyncio.sleep(0.1)
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
+            await asyncio.gather(*(links.verify([2]) for _ in range(100)))
+            took_s = loop.time() - began_s
+            running.cancel()
+        return took_s
+
+    assert simulate(run()) < 0.05
+
+
+def test_who_gives_up_asking_leaves_it_to_the_next() -> None:
+    async def run() -> None:
+        network = _Breaking()
+        links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
+        links.connect({2: "b:1"})
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(links.run())
+            await asyncio.sleep(0.1)
+            first = tasks.create_task(links.verify([2]))
+            await asyncio.sleep(0.001)
+            second = tasks.create_task(links.verify([2]))
+            await asyncio.sleep(0.001)
+            first.cancel()
+            await second
+            assert links.broken == {2}
+            running.cancel()
+        assert network.calls == 2
+
+    simulate(run())
+
+
 def _never() -> None:
     raise AssertionError("nobody refused")
