@@ -29,7 +29,6 @@ log = structlog.get_logger("peers")
 OUTBOX_MESSAGES = 1024
 PROBE_TIMEOUT_S = 0.5
 VERIFY_TIMEOUT_S = 0.05
-VERIFY_PAUSE_S = 0.02
 # A peer whose connection breaks while it is asked for a sign of life is doubted for so long, or until it is found dead.
 DOUBT_S = 0.3
 PING = "Ping"
@@ -119,7 +118,7 @@ class RaftLinks:
 
     async def verify(self, node_ids: Iterable[int]) -> None:
         """Ask these peers for a sign of life, as soon as a client needs to know: a client may see a death before this
-        node does. One that was asked a moment ago is not asked again.
+        node does. Who is being asked is not asked again.
         """
         links = [link for node_id in node_ids if (link := self._links.get(node_id)) is not None]
         async with asyncio.TaskGroup() as tasks:
@@ -145,7 +144,7 @@ class _Link:
         self.peer = peer
         self.dead = False
         self.open = False
-        self._verified_s = -VERIFY_PAUSE_S
+        self._verified_s = -1.0
         self._doubted_s = -DOUBT_S
         self._asked: asyncio.Event | None = None
         self._changed = changed
@@ -202,16 +201,17 @@ class _Link:
         A process that is being killed has its sockets closed one after the other: it may still be connected to, but it
         says nothing any more, and the connection that stood breaks in a moment.
         """
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         while self._asked is not None:
             # Clients see a death at the same moment: the second must not be told before the first is.
             await self._asked.wait()
-        loop = asyncio.get_running_loop()
-        if self.broken or loop.time() - self._verified_s < VERIFY_PAUSE_S:
+        if self.broken or self._verified_s >= began_s:
+            # What it said before it was asked for is believed by nobody: it may have died since.
             return
         asked = self._asked = asyncio.Event()
         try:
             await self._ask()
-            # As of the end: all who have waited for this answer have it.
             self._verified_s = loop.time()
         finally:
             self._asked = None

@@ -93,14 +93,14 @@ class _Asked(_Dying):
 
     def __init__(self, answers_s: float | None) -> None:
         super().__init__()
-        self._answers_s = answers_s
+        self.answers_s = answers_s
         self.listens = Probe.ALIVE
 
     async def call(self, peer: Peer, method: str, request: bytes, timeout_s: float) -> bytes:
-        if self._answers_s is None:
+        if self.answers_s is None:
             raise PeerGoneError("connection reset")
-        await asyncio.sleep(min(self._answers_s, timeout_s))
-        if self._answers_s >= timeout_s:
+        await asyncio.sleep(min(self.answers_s, timeout_s))
+        if self.answers_s >= timeout_s:
             raise PeerGoneError("no answer in time")
         return b""
 
@@ -180,6 +180,26 @@ def test_two_who_ask_for_a_sign_of_life_at_once_wait_for_the_same_one() -> None:
             await first
             running.cancel()
         assert network.calls == 1
+
+    simulate(run())
+
+
+def test_what_a_peer_said_before_is_no_sign_of_life() -> None:
+    """It was asked for somebody else, and died a moment later: a librdkafka client was told that it leads."""
+
+    async def run() -> None:
+        network = _Asked(0.001)
+        links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
+        links.connect({2: "b:1"})
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(links.run())
+            await asyncio.sleep(0.1)
+            await links.verify([2])
+            assert not links.broken
+            network.answers_s = None
+            await links.verify([2])
+            assert links.broken == {2}
+            running.cancel()
 
     simulate(run())
 
