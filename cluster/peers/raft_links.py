@@ -206,7 +206,7 @@ class _Link:
         while self._asked is not None:
             # Clients see a death at the same moment: the second must not be told before the first is.
             await self._asked.wait()
-        if self.broken or self._verified_s >= began_s:
+        if self.broken or self._verified_s > began_s:
             # What it said before it was asked for is believed by nobody: it may have died since.
             return
         asked = self._asked = asyncio.Event()
