@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
@@ -111,22 +112,29 @@ class _Asked(_Dying):
         return self.listens
 
 
+@asynccontextmanager
+async def _linked(network: _Asked) -> AsyncIterator[RaftLinks]:
+    """Links to one peer, over which a stream stands."""
+    links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
+    links.connect({2: "b:1"})
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(links.run())
+        await asyncio.sleep(0.1)
+        assert not links.broken
+        yield links
+        running.cancel()
+
+
 def _broken_after_asking(network: _Asked, listens: Probe) -> tuple[frozenset[int], frozenset[int]]:
     """Right after the peer was asked, and when a doubt is over."""
 
     async def run() -> tuple[frozenset[int], frozenset[int]]:
-        links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
-        links.connect({2: "b:1"})
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(links.run())
-            await asyncio.sleep(0.1)
-            assert not links.broken
+        async with _linked(network) as links:
             network.listens = listens
             await links.verify([2, 7])
             at_once = links.broken
             await asyncio.sleep(DOUBT_S + 0.1)
             later = links.broken
-            running.cancel()
         return at_once, later
 
     return simulate(run())
@@ -168,17 +176,12 @@ def test_two_who_ask_for_a_sign_of_life_at_once_wait_for_the_same_one() -> None:
 
     async def run() -> None:
         network = _Breaking()
-        links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
-        links.connect({2: "b:1"})
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(links.run())
-            await asyncio.sleep(0.1)
+        async with _linked(network) as links, asyncio.TaskGroup() as tasks:
             first = tasks.create_task(links.verify([2]))
             await asyncio.sleep(0.001)
             await links.verify([2])
             assert links.broken == {2}
             await first
-            running.cancel()
         assert network.calls == 1
 
     simulate(run())
@@ -189,34 +192,23 @@ def test_what_a_peer_said_before_is_no_sign_of_life() -> None:
 
     async def run() -> None:
         network = _Asked(0.001)
-        links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
-        links.connect({2: "b:1"})
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(links.run())
-            await asyncio.sleep(0.1)
+        async with _linked(network) as links:
             await links.verify([2])
             assert not links.broken
             network.answers_s = None
             await links.verify([2])
             assert links.broken == {2}
-            running.cancel()
 
     simulate(run())
 
 
 def test_many_who_ask_a_slow_peer_wait_for_one_answer() -> None:
     async def run() -> float:
-        links = RaftLinks(_Asked(0.04), 1, random.Random(1), lambda _: None, _never)
-        links.connect({2: "b:1"})
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(links.run())
-            await asyncio.sleep(0.1)
+        async with _linked(_Asked(0.04)) as links:
             loop = asyncio.get_running_loop()
             began_s = loop.time()
             await asyncio.gather(*(links.verify([2]) for _ in range(100)))
-            took_s = loop.time() - began_s
-            running.cancel()
-        return took_s
+            return loop.time() - began_s
 
     assert simulate(run()) < 0.05
 
@@ -224,11 +216,7 @@ def test_many_who_ask_a_slow_peer_wait_for_one_answer() -> None:
 def test_who_gives_up_asking_leaves_it_to_the_next() -> None:
     async def run() -> None:
         network = _Breaking()
-        links = RaftLinks(network, 1, random.Random(1), lambda _: None, _never)
-        links.connect({2: "b:1"})
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(links.run())
-            await asyncio.sleep(0.1)
+        async with _linked(network) as links, asyncio.TaskGroup() as tasks:
             first = tasks.create_task(links.verify([2]))
             await asyncio.sleep(0.001)
             second = tasks.create_task(links.verify([2]))
@@ -236,7 +224,6 @@ def test_who_gives_up_asking_leaves_it_to_the_next() -> None:
             first.cancel()
             await second
             assert links.broken == {2}
-            running.cancel()
         assert network.calls == 2
 
     simulate(run())
