@@ -6,9 +6,9 @@ Threads, because that is what the clients are made for.
 import struct
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer as ConfluentConsumer
 from confluent_kafka import KafkaException, TopicPartition
@@ -23,6 +23,17 @@ POLL_S = 0.2
 COMMIT_EVERY = 20
 # librdkafka's serialized group metadata: a magic word, then the generation.
 GENERATION = struct.Struct("<7xi")
+TOLD_COMMITS = 12
+"""So many of a partition's last commits are told of a broken promise."""
+
+
+class Commit(NamedTuple):
+    """An acknowledged one. at_s: monotonic; of two members, the acknowledgement seen first may be of the later one."""
+
+    at_s: float
+    member: str
+    generation: int
+    offset: int
 
 
 class Account:
@@ -31,6 +42,7 @@ class Account:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.committed: dict[int, int] = defaultdict(int)
+        self._commits: dict[int, deque[Commit]] = defaultdict(lambda: deque(maxlen=TOLD_COMMITS))
         self.read: dict[int, set[int]] = defaultdict(set)
         self.commits = 0
         self._owners: dict[tuple[int, int], str] = {}
@@ -41,11 +53,23 @@ class Account:
         with self._lock:
             self.read[partition].add(offset)
 
-    def acknowledged(self, offsets: dict[int, int]) -> None:
-        """A commit was acknowledged. Order between members is that of generations, so only more counts."""
+    def acknowledged(self, name: str, generation: int, offsets: dict[int, int]) -> None:
+        """A commit was acknowledged. Who has a partition reads on where the one before it has committed, and commits
+        nothing of a partition that it has not: so a position never goes back.
+        """
         with self._lock:
             self.commits += 1
             for partition, offset in offsets.items():
+                owner = self._owners.get((generation, partition))
+                commits = self._commits[partition]
+                last = commits[-1] if commits else None
+                commits.append(Commit(time.monotonic(), name, generation, offset))
+                if owner != name:
+                    self._failures.append(
+                        f"{name} commits partition {partition} of {owner} in generation {generation}"
+                    )
+                elif last is not None and generation >= last.generation and offset < last.offset:
+                    self._failures.append(f"partition {partition} goes back: {[*commits]}")
                 self.committed[partition] = max(self.committed[partition], offset)
 
     def owns(self, name: str, generation: int, partitions: Iterable[int]) -> None:
@@ -67,7 +91,8 @@ class Account:
         """What the coordinator says, asked for when `known` was acknowledged already."""
         with self._lock:
             self._failures += [
-                f"partition {each}: {known.get(each, 0)} was acknowledged, {offset} is fetched"
+                f"partition {each}: {known.get(each, 0)} was acknowledged, {offset} is fetched at "
+                f"{time.monotonic()}, after {[*self._commits[each]]}"
                 for each, offset in found.items()
                 if offset < known.get(each, 0)
             ]
@@ -126,8 +151,16 @@ class ConfluentMember(Member):
                 "log_level": 0,
             }
         )
-        consumer.subscribe([self.topic], on_assign=self._assigned)
         unacknowledged: dict[int, int] = {}
+
+        def revoked(consumer: Any, _: list[Any]) -> None:
+            # Whoever has them next has committed more by the time of the next commit here.
+            self._commit(consumer, unacknowledged)
+
+        def lost(_: Any, __: list[Any]) -> None:
+            unacknowledged.clear()
+
+        consumer.subscribe([self.topic], on_assign=self._assigned, on_revoke=revoked, on_lost=lost)
         try:
             while not self.ending.is_set():
                 message = consumer.poll(POLL_S)
@@ -138,24 +171,32 @@ class ConfluentMember(Member):
                     assert offset is not None
                     self.account.seen(partition, offset)
                     unacknowledged[partition] = offset + 1
-                if unacknowledged and (offset or 0) % COMMIT_EVERY == 0:
+                if (offset or 0) % COMMIT_EVERY == 0:
                     self._commit(consumer, unacknowledged)
-                    unacknowledged = {}
         finally:
             consumer.close()
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
-        (generation,) = GENERATION.unpack_from(consumer.consumer_group_metadata()[0:11])
-        self.account.owns(self.name, generation, [each.partition for each in partitions])
+        self.account.owns(self.name, _generation(consumer), [each.partition for each in partitions])
 
     def _commit(self, consumer: Any, offsets: dict[int, int]) -> None:
+        """Commit, and be done with them: what is refused is read again by whoever may."""
         wanted = [TopicPartition(self.topic, each, offset) for each, offset in offsets.items()]
+        if not wanted:
+            return
+        offsets.clear()
+        generation = _generation(consumer)
         try:
             done = consumer.commit(offsets=wanted, asynchronous=False)
         except KafkaException:
             return
         kept = {each.partition: each.offset for each in done if each.error is None}
-        self.account.acknowledged(kept)
+        self.account.acknowledged(self.name, generation, kept)
+
+
+def _generation(consumer: Any) -> int:
+    (generation,) = GENERATION.unpack_from(consumer.consumer_group_metadata()[0:11])
+    return int(generation)
 
 
 class PythonMember(Member, ConsumerRebalanceListener):  # type: ignore[misc]
@@ -191,19 +232,22 @@ class PythonMember(Member, ConsumerRebalanceListener):  # type: ignore[misc]
         """Nothing is held back."""
 
     def on_partitions_assigned(self, assigned: Any) -> None:
-        generation = self._consumer._coordinator._generation.generation_id
-        self.account.owns(self.name, generation, [each.partition for each in assigned])
+        self.account.owns(self.name, self._generation(), [each.partition for each in assigned])
 
     def _commit(self, offsets: dict[int, int]) -> None:
         wanted = {
             PythonTopicPartition(self.topic, each): OffsetAndMetadata(offset, "", -1)
             for each, offset in offsets.items()
         }
+        generation = self._generation()
         try:
             self._consumer.commit(wanted)
         except KafkaError:
             return
-        self.account.acknowledged(offsets)
+        self.account.acknowledged(self.name, generation, offsets)
+
+    def _generation(self) -> int:
+        return int(self._consumer._coordinator._generation.generation_id)
 
 
 def until(condition: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
