@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ottla.cli.kafka.options import IGNORED, parser, perform, properties
+from ottla.cli.kafka.options import (
+    FILE,
+    IGNORED,
+    last_word,
+    parser,
+    perform,
+    properties,
+    property_file,
+)
 from ottla.client.errors import BrokerError, ClientError
 from ottla.client.records import ConsumerRecord
 from storage.errors import ErrorCode
@@ -22,12 +30,18 @@ ACKS = {"-1": "all", "all": "all", "1": "leader", "0": "none"}
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 RESETS = {"earliest": "earliest", "latest": "latest", "none": "error"}
 PENDING_MAX = 10_000
+READERS = ("LineMessageReader",)
+NOTHING = "NoOpMessageFormatter"
+FORMATTERS = ("DefaultMessageFormatter", NOTHING)
+DESERIALIZERS = ("StringDeserializer", "ByteArrayDeserializer", "BytesDeserializer")
 AUTO_CREATE = "auto.create.topics.enable"
 
 
 def kafka_console_producer(context: typer.Context) -> None:
     """Kafka's ConsoleProducer."""
-    made = parser("kafka-console-producer", "Send the lines of standard input.")
+    made = parser(
+        "kafka-console-producer", "Send the lines of standard input.", "--producer.config"
+    )
     made.add_argument("--topic", required=True)
     made.add_argument("--sync", action="store_true")
     made.add_argument("--compression-codec", nargs="?", const="gzip", default="none")
@@ -40,12 +54,14 @@ def kafka_console_producer(context: typer.Context) -> None:
     for name in (
         *("--batch-size", "--max-block-ms", "--max-memory-bytes", "--max-partition-memory-bytes"),
         *("--message-send-max-retries", "--metadata-expiry-ms", "--request-timeout-ms"),
-        *("--retry-backoff-ms", "--socket-buffer-size", "--producer.config", "--reader-config"),
-        "--line-reader",
+        *("--retry-backoff-ms", "--socket-buffer-size"),
     ):
         made.add_argument(name, help=IGNORED)
+    made.add_argument("--line-reader", default=READERS[0], help=f"{READERS[0]} is all there is.")
+    made.add_argument("--reader-config", type=property_file, metavar="FILE", help=FILE)
     asked = made.parse_args(context.args)
-    given = properties(asked.producer_property)
+    last_word(made, "--line-reader", asked.line_reader, READERS)
+    given = properties(asked.producer_property, asked.config)
     acks = given.get("acks", asked.request_required_acks)
     compression = given.get("compression.type", asked.compression_codec)
     if acks not in ACKS:
@@ -59,7 +75,7 @@ def kafka_console_producer(context: typer.Context) -> None:
 async def _produce(doors: str, asked: argparse.Namespace, settings: Any) -> int:
     from ottla.client.producer import Producer
 
-    said = properties(asked.property)
+    said = properties(asked.property, asked.reader_config)
     await _make_missing(doors, asked.topic)
     async with Producer(doors, **settings) as producer:
         pending: list[Any] = []
@@ -136,7 +152,7 @@ def _text(said: str) -> bytes:
 
 def kafka_console_consumer(context: typer.Context) -> None:
     """Kafka's ConsoleConsumer."""
-    made = parser("kafka-console-consumer", "Print records.")
+    made = parser("kafka-console-consumer", "Print records.", "--consumer.config")
     made.add_argument("--topic")
     made.add_argument("--include", "--whitelist", help="A pattern of topics.")
     made.add_argument("--partition", type=int)
@@ -150,11 +166,12 @@ def kafka_console_consumer(context: typer.Context) -> None:
         made.add_argument(name, dest="property", action="append", metavar="KEY=VALUE")
     for name in ("--consumer-property", "--command-property"):
         made.add_argument(name, dest="consumer_property", action="append", metavar="KEY=VALUE")
-    for name in (
-        *("--formatter", "--formatter-config", "--consumer.config", "--key-deserializer"),
-        *("--value-deserializer",),
-    ):
-        made.add_argument(name, help=IGNORED)
+    made.add_argument("--formatter", default=FORMATTERS[0], help=f"One of {', '.join(FORMATTERS)}.")
+    made.add_argument("--formatter-config", type=property_file, metavar="FILE", help=FILE)
+    for name in ("--key-deserializer", "--value-deserializer"):
+        made.add_argument(
+            name, default=DESERIALIZERS[0], help=f"Bytes are printed: {', '.join(DESERIALIZERS)}."
+        )
     for name in ("--skip-message-on-error", "--enable-systest-events"):
         made.add_argument(name, action="store_true", help=IGNORED)
     asked = made.parse_args(context.args)
@@ -164,7 +181,16 @@ def kafka_console_consumer(context: typer.Context) -> None:
         made.error("--partition needs --topic")
     if asked.offset not in ("earliest", "latest") and not asked.offset.isdecimal():
         made.error(f"--offset {asked.offset}: earliest, latest or a number")
-    given = properties(asked.consumer_property)
+    asked.formatter = last_word(made, "--formatter", asked.formatter, FORMATTERS)
+    asked.property = properties(asked.property, asked.formatter_config)
+    for option, name in (
+        ("--key-deserializer", asked.key_deserializer),
+        ("--value-deserializer", asked.value_deserializer),
+        ("key.deserializer", asked.property.get("key.deserializer", DESERIALIZERS[0])),
+        ("value.deserializer", asked.property.get("value.deserializer", DESERIALIZERS[0])),
+    ):
+        last_word(made, option, name, DESERIALIZERS)
+    given = properties(asked.consumer_property, asked.config)
     group = asked.group or given.get("group.id")
     commits = given.get("enable.auto.commit", "true" if group else "false").lower()
     if asked.include and not group:
@@ -203,7 +229,8 @@ async def _consume(doors: str, asked: argparse.Namespace, settings: Any) -> int:
                 if not records and asked.timeout_ms:
                     break
                 for record in records:
-                    sys.stdout.buffer.write(formatted(record, properties(asked.property)))
+                    if asked.formatter != NOTHING:
+                        sys.stdout.buffer.write(formatted(record, asked.property))
                     count += 1
                 sys.stdout.buffer.flush()
     finally:

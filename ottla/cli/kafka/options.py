@@ -1,7 +1,8 @@
 """Options as Kafka's tools take them, and running what they ask for."""
 
 import argparse
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -15,6 +16,7 @@ PASS_ON: dict[str, Any] = {
 }
 """For typer: everything after the name goes to `parser`."""
 IGNORED = "Taken, and without effect."
+FILE = "Settings, a line each: key=value."
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,8 +28,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(1, f"{self.prog}: {message}\n")
 
 
-def parser(name: str, about: str) -> Parser:
-    """With what all of Kafka's tools take."""
+def parser(name: str, about: str, *config_names: str) -> Parser:
+    """With what all of Kafka's tools take. config_names: other names of --command-config, for tools that heed it."""
     made = Parser(f"ottla {name}", description=about, allow_abbrev=False)
     made.add_argument(
         "--bootstrap-server",
@@ -36,7 +38,11 @@ def parser(name: str, about: str) -> Parser:
         metavar="HOST:PORT[,HOST:PORT]",
         help="Kafka or gRPC listeners of nodes.",
     )
-    made.add_argument("--command-config", metavar="FILE", help=IGNORED)
+    names = ("--command-config", *config_names)
+    if config_names:
+        made.add_argument(*names, dest="config", type=property_file, metavar="FILE", help=FILE)
+    else:
+        made.add_argument(*names, metavar="FILE", help=IGNORED)
     return made
 
 
@@ -47,10 +53,28 @@ def one_of(made: argparse.ArgumentParser, *names: str) -> None:
         actions.add_argument(f"--{name}", action="store_true")
 
 
-def properties(given: list[str] | None) -> dict[str, str]:
-    """`key=value` words."""
-    cut = (each.partition("=") for each in given or [])
-    return {key: value for key, _, value in cut}
+def properties(given: list[str] | None, config: Mapping[str, str] | None = None) -> dict[str, str]:
+    """`key=value` words, on top of what a file says."""
+    cut = (each.partition("=") for each in given or ())
+    return {**(config or {}), **{key: value for key, _, value in cut}}
+
+
+def property_file(path: str) -> dict[str, str]:
+    """For argparse: the `key=value` lines of a file. Raises ArgumentTypeError."""
+    try:
+        lines = [each.strip() for each in Path(path).read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"{path} cannot be read: {error}") from error
+    cut = (each.partition("=") for each in lines if each and each[0] not in "#!")
+    return {key.strip(): value.strip() for key, _, value in cut}
+
+
+def last_word(made: argparse.ArgumentParser, option: str, given: str, known: Sequence[str]) -> str:
+    """The simple name of one of Kafka's classes, which tools take with its package or without."""
+    name = given.rpartition(".")[2]
+    if name not in known:
+        made.error(f"{option} {given}: one of {', '.join(known)}")
+    return name
 
 
 def perform(bootstrap: str, work: Callable[[str], Coroutine[Any, Any, int]]) -> None:

@@ -105,6 +105,25 @@ def test_who_says_so_reads_with_a_group_and_commits_nothing(ottla: Ottla, kafka:
     assert described.splitlines()[2].split()[:4] == ["peekers", "peeked", "0", "2"]
 
 
+def test_settings_come_from_files_too(ottla: Ottla, kafka: str, tmp_path: Path) -> None:
+    reads = tmp_path / "reads.properties"
+    reads.write_text("# of the team\n\ngroup.id = filed\nauto.offset.reset=earliest\n")
+    prints = tmp_path / "prints.properties"
+    prints.write_text("print.offset=true\nprint.value=false\n")
+    ottla(f"kafka-topics {kafka} --create --topic filed --partitions 1")
+    ottla(f"kafka-console-producer {kafka} --topic filed", stdin="1\n2\n")
+    reading = (
+        f"kafka-console-consumer {kafka} --topic filed --max-messages 1 --consumer.config {reads}"
+    )
+    formatting = f"--formatter-config {prints} --property print.value=true"
+    assert ottla(f"{reading} {formatting}").out == "Offset:0\t1\n"
+    nothing = ottla(f"{reading} --formatter kafka.tools.NoOpMessageFormatter")
+    assert nothing.out == ""
+    assert "Processed a total of 1 messages" in nothing.err
+    described = ottla(f"kafka-consumer-groups {kafka} --describe --group filed").out
+    assert described.splitlines()[2].split()[:4] == ["filed", "filed", "0", "2"]
+
+
 def test_a_group_is_read_with_described_moved_and_deleted(
     ottla: Ottla, kafka: str, tmp_path: Path
 ) -> None:

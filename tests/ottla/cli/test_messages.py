@@ -157,6 +157,22 @@ def test_a_node_that_does_not_serve_is_named_with_its_last_words(tmp_path: Path)
             1,
             "enable.auto.commit=x: true or false",
         ),
+        (
+            "kafka-console-consumer --topic t --formatter org.apache.X",
+            1,
+            "--formatter org.apache.X: one of DefaultMessageFormatter, NoOp",
+        ),
+        (
+            "kafka-console-consumer --topic t --property key.deserializer=org.apache.Long",
+            1,
+            "key.deserializer org.apache.Long: one of StringDeserializer",
+        ),
+        (
+            "kafka-console-consumer --topic t --consumer.config no-such-file",
+            1,
+            "no-such-file cannot be read",
+        ),
+        ("kafka-console-producer --topic t --line-reader Mine", 1, "one of LineMessageReader"),
         ("kafka-topics --create --topic t --partitions 0", 1, "must be greater than 0"),
         ("kafka-topics --create --topic t --replication-factor 0", 1, "between 1 and 32767"),
         ("kafka-get-offsets --topic t --time soon", 1, "Malformed time argument soon. Please"),
