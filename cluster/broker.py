@@ -98,7 +98,7 @@ class Broker:
         """Set when leaderships have moved: clients are sent away next."""
         self._is_voter = "controller" in config.process_roles
         self._voters = parse_voters(config.controller_quorum_voters)
-        clock = Clock(_loop_ms, environment.now_wall_ms)
+        self.clock = clock = Clock(_loop_ms, environment.now_wall_ms)
         self._make_quorum(store)
         self._make_replicas(clock)
         self._make_handlers(clock)

@@ -174,6 +174,7 @@ def _kafka_services(
         partition=broker.partition,
         settled=broker.suspicion.settled,
         recently_fenced=broker.recently_fenced.nodes,
+        now_ms=broker.clock.now_ms,
         rng=environment.rng,
         replicas=broker.replicas.partitions,
         config=broker.config,

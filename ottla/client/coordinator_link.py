@@ -46,7 +46,7 @@ Attempt = Callable[["groups_pb2_grpc.GroupServiceAsyncStub", float], Awaitable[R
 class _Attending(NamedTuple):
     """An open call: to which address, for which member."""
 
-    wanted: tuple[str | None, str] | None
+    wanted: tuple[str | None, str]
     call: "grpc.aio.UnaryUnaryCall[pb.AttendRequest, pb.AttendResponse]"
 
 
@@ -141,20 +141,24 @@ class CoordinatorLink:
                     f"the coordinator of group {self._group_id} has moved to {found}"
                 )
 
-    def attend(self, request: pb.AttendRequest | None) -> None:
-        """Keep a call open to the coordinator that was last asked, which breaks with this process; None: end it."""
-        wanted = (self._address, request.member_id) if request is not None else None
+    def attend(self, request: pb.AttendRequest) -> None:
+        """Keep a call open to the coordinator that was last asked, which breaks with this process."""
+        wanted = (self._address, request.member_id)
         attending = self._attending
         if attending is not None and wanted == attending.wanted and not attending.call.done():
             return
-        if attending is not None:
-            attending.call.cancel()
-        self._attending = None
-        if request is not None and self._address is not None:
+        self.end_attendance()
+        if self._address is not None:
             stub: groups_pb2_grpc.GroupServiceAsyncStub = groups_pb2_grpc.GroupServiceStub(
                 self._view.channel(self._address)
             )
             self._attending = _Attending(wanted, stub.Attend(request))
+
+    def end_attendance(self) -> None:
+        """End that call, if there is one."""
+        attending, self._attending = self._attending, None
+        if attending is not None:
+            attending.call.cancel()
 
     async def find(self) -> str:
         """The coordinator's address. Raises BrokerError, NoBrokerError."""

@@ -325,7 +325,7 @@ class Membership:
         member_id, self.member_id = self.member_id, ""
         self.generation = -1
         self._stays += 1
-        self._link.attend(None)
+        self._link.end_attendance()
         if not member_id or self.settings.instance_id is not None:
             return
         request = pb.LeaveGroupRequest(group_id=self.settings.group_id)

@@ -42,7 +42,10 @@ class LossyFileSystem:
         _run("mount", "-t", "ext4", "-o", "loop", str(self._image), str(self.folder))
 
     def cut_power(self) -> None:
-        """What was not synced is lost at once, and every later access fails, until `come_back`."""
+        """What was not synced is lost at once, and every later access fails, until `come_back`.
+
+        A sync that is under way may succeed all the same: who must not be told so is ended before.
+        """
         handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(handle, SHUTDOWN, NO_LOG_FLUSH)

@@ -1,6 +1,5 @@
 """The table: which requests are answered by what. Both the advertised versions and the documentation follow from it."""
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -80,7 +79,9 @@ from wire.messages.sync_group import SyncGroupRequest
 
 
 class Services(NamedTuple):
-    """What a broker offers to this door. image: its newest metadata; partition: a replica that it may serve."""
+    """What a broker offers to this door. image: its newest metadata; partition: a replica that it may serve;
+    now_ms: monotonic.
+    """
 
     produce: ProduceHandler
     fetch: FetchHandler
@@ -95,6 +96,7 @@ class Services(NamedTuple):
     partition: Callable[[str, int], Partition]
     settled: Settled
     recently_fenced: Callable[[], set[int]]
+    now_ms: Callable[[], int]
     rng: random.Random
     replicas: Mapping[TopicIdPartition, Partition]
     config: NodeConfig
@@ -110,7 +112,7 @@ def dispatcher(services: Services, unsent: SendBudget) -> Dispatcher:
     fetch = KafkaFetch(
         services.fetch, FetchSessions(services.rng), services.image, racks, services.quotas, unsent
     )
-    groups = KafkaGroups(services.groups, lambda: int(asyncio.get_running_loop().time() * 1000))
+    groups = KafkaGroups(services.groups, services.now_ms)
     return Dispatcher(
         produce,
         fetch,
