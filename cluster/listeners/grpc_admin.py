@@ -30,7 +30,7 @@ class GrpcAdmin(GrpcConfigs):
         self._quorum = quorum
         self._delete_records = delete_records
 
-    async def DescribeCluster(  # noqa: N802 - gRPC's names
+    async def DescribeCluster(
         self, _request: pb.DescribeClusterRequest, _context: Context
     ) -> pb.DescribeClusterResponse:
         """The cluster as this node sees it."""
@@ -44,7 +44,7 @@ class GrpcAdmin(GrpcConfigs):
             node_id=self._node_id,
         )
 
-    async def GetMetadata(  # noqa: N802
+    async def GetMetadata(
         self, request: pb.GetMetadataRequest, context: Context
     ) -> pb.GetMetadataResponse:
         """Brokers and topics as this node sees them."""
@@ -61,7 +61,7 @@ class GrpcAdmin(GrpcConfigs):
             metadata_offset=image.offset,
         )
 
-    async def CreateTopics(  # noqa: N802
+    async def CreateTopics(
         self, request: pb.CreateTopicsRequest, context: Context
     ) -> pb.CreateTopicsResponse:
         """See the proto."""
@@ -83,7 +83,7 @@ class GrpcAdmin(GrpcConfigs):
             ]
         )
 
-    async def DeleteTopics(  # noqa: N802
+    async def DeleteTopics(
         self, request: pb.DeleteTopicsRequest, context: Context
     ) -> pb.DeleteTopicsResponse:
         """See the proto."""
@@ -96,7 +96,7 @@ class GrpcAdmin(GrpcConfigs):
             ]
         )
 
-    async def CreatePartitions(  # noqa: N802
+    async def CreatePartitions(
         self, request: pb.CreatePartitionsRequest, context: Context
     ) -> pb.CreatePartitionsResponse:
         """See the proto."""
@@ -109,7 +109,7 @@ class GrpcAdmin(GrpcConfigs):
         await self._change(wanted, replies.Done, context)
         return pb.CreatePartitionsResponse()
 
-    async def DeleteRecords(  # noqa: N802
+    async def DeleteRecords(
         self, request: pb.DeleteRecordsRequest, _context: Context
     ) -> pb.DeleteRecordsResponse:
         """For partitions led by this node."""
@@ -126,7 +126,7 @@ class GrpcAdmin(GrpcConfigs):
             )
         return response
 
-    async def ElectLeaders(  # noqa: N802
+    async def ElectLeaders(
         self, request: pb.ElectLeadersRequest, context: Context
     ) -> pb.ElectLeadersResponse:
         """See the proto."""
@@ -147,7 +147,7 @@ class GrpcAdmin(GrpcConfigs):
             ]
         )
 
-    async def AlterPartitionReassignments(  # noqa: N802
+    async def AlterPartitionReassignments(
         self, request: pb.AlterPartitionReassignmentsRequest, context: Context
     ) -> pb.AlterPartitionReassignmentsResponse:
         """See the proto."""
@@ -169,7 +169,7 @@ class GrpcAdmin(GrpcConfigs):
             ]
         )
 
-    async def ListPartitionReassignments(  # noqa: N802
+    async def ListPartitionReassignments(
         self, _request: pb.ListPartitionReassignmentsRequest, _context: Context
     ) -> pb.ListPartitionReassignmentsResponse:
         """See the proto."""
@@ -185,7 +185,7 @@ class GrpcAdmin(GrpcConfigs):
                 )
         return response
 
-    async def DescribeQuorum(  # noqa: N802
+    async def DescribeQuorum(
         self, _request: pb.DescribeQuorumRequest, context: Context
     ) -> pb.DescribeQuorumResponse:
         """The quorum as its leader sees it, or as this node does when there is none."""
@@ -213,26 +213,26 @@ class GrpcAdmin(GrpcConfigs):
             ],
         )
 
-    async def AddVoter(self, request: pb.AddVoterRequest, context: Context) -> pb.AddVoterResponse:  # noqa: N802
+    async def AddVoter(self, request: pb.AddVoterRequest, context: Context) -> pb.AddVoterResponse:
         """See the proto."""
         await or_abort(self._quorum.add(request.node_id), context)
         return pb.AddVoterResponse()
 
-    async def RemoveVoter(  # noqa: N802
+    async def RemoveVoter(
         self, request: pb.RemoveVoterRequest, context: Context
     ) -> pb.RemoveVoterResponse:
         """See the proto."""
         await or_abort(self._quorum.remove(request.node_id), context)
         return pb.RemoveVoterResponse()
 
-    async def TransferLeadership(  # noqa: N802
+    async def TransferLeadership(
         self, request: pb.TransferLeadershipRequest, context: Context
     ) -> pb.TransferLeadershipResponse:
         """See the proto."""
         leader = await or_abort(self._quorum.transfer(request.node_id), context)
         return pb.TransferLeadershipResponse(leader_id=leader)
 
-    async def UpdateMetadataLevel(  # noqa: N802
+    async def UpdateMetadataLevel(
         self, request: pb.UpdateMetadataLevelRequest, context: Context
     ) -> pb.UpdateMetadataLevelResponse:
         """See the proto."""

@@ -38,7 +38,7 @@ class GrpcConfigs(admin_pb2_grpc.AdminServiceServicer):
         self._admin = admin
         self._quotas = quotas
 
-    async def DescribeConfigs(  # noqa: N802 - gRPC's names
+    async def DescribeConfigs(
         self, request: pb.DescribeConfigsRequest, _context: Context
     ) -> pb.DescribeConfigsResponse:
         """See the proto."""
@@ -46,7 +46,7 @@ class GrpcConfigs(admin_pb2_grpc.AdminServiceServicer):
             resources=[self._described(each) for each in request.resources]
         )
 
-    async def AlterConfigs(  # noqa: N802
+    async def AlterConfigs(
         self, request: pb.AlterConfigsRequest, context: Context
     ) -> pb.AlterConfigsResponse:
         """See the proto."""
@@ -71,7 +71,7 @@ class GrpcConfigs(admin_pb2_grpc.AdminServiceServicer):
             ]
         )
 
-    async def ListConfigResources(  # noqa: N802
+    async def ListConfigResources(
         self, request: pb.ListConfigResourcesRequest, context: Context
     ) -> pb.ListConfigResourcesResponse:
         """See the proto."""
@@ -85,7 +85,7 @@ class GrpcConfigs(admin_pb2_grpc.AdminServiceServicer):
             await abort(context, error)
         return pb.ListConfigResourcesResponse(resources=found)
 
-    async def DescribeClientQuotas(  # noqa: N802
+    async def DescribeClientQuotas(
         self, request: pb.DescribeClientQuotasRequest, context: Context
     ) -> pb.DescribeClientQuotasResponse:
         """See the proto."""
@@ -104,7 +104,7 @@ class GrpcConfigs(admin_pb2_grpc.AdminServiceServicer):
             ]
         )
 
-    async def AlterClientQuotas(  # noqa: N802
+    async def AlterClientQuotas(
         self, request: pb.AlterClientQuotasRequest, context: Context
     ) -> pb.AlterClientQuotasResponse:
         """See the proto."""

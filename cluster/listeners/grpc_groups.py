@@ -39,7 +39,7 @@ DEFAULT_CLIENT_ID = "ottla"
 class _Static(Protocol):
     @property
     def group_instance_id(self) -> str: ...
-    def HasField(self, field_name: Any, /) -> bool: ...  # noqa: N802 - protobuf's name
+    def HasField(self, field_name: Any, /) -> bool: ...
 
 
 class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
@@ -57,7 +57,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
         self._location = location
         self._image = image
 
-    async def FindCoordinator(  # noqa: N802 - gRPC's names
+    async def FindCoordinator(
         self, request: pb.FindCoordinatorRequest, _context: Context
     ) -> pb.FindCoordinatorResponse:
         """See the proto."""
@@ -72,7 +72,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             response.coordinators.add(group_id=group_id, node_id=node_id, host=host, port=port)
         return response
 
-    async def JoinGroup(  # noqa: N802
+    async def JoinGroup(
         self, request: pb.JoinGroupRequest, context: Context
     ) -> pb.JoinGroupResponse:
         """See the proto."""
@@ -112,7 +112,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             skip_assignment=joined.skip_assignment,
         )
 
-    async def SyncGroup(  # noqa: N802
+    async def SyncGroup(
         self, request: pb.SyncGroupRequest, _context: Context
     ) -> pb.SyncGroupResponse:
         """See the proto."""
@@ -138,7 +138,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             assignment=synced.assignment,
         )
 
-    async def Heartbeat(  # noqa: N802
+    async def Heartbeat(
         self, request: pb.HeartbeatRequest, _context: Context
     ) -> pb.HeartbeatResponse:
         """See the proto."""
@@ -154,9 +154,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             return pb.HeartbeatResponse(error=to_proto(error))
         return pb.HeartbeatResponse(error=of_code(answer.error_code, f"group {request.group_id}"))
 
-    async def Attend(  # noqa: N802
-        self, request: pb.AttendRequest, _context: Context
-    ) -> pb.AttendResponse:
+    async def Attend(self, request: pb.AttendRequest, _context: Context) -> pb.AttendResponse:
         """See the proto."""
         interval_ms = request.heartbeat_interval_ms or None
         try:
@@ -177,7 +175,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             self._groups.absent(Absence(group_id, member_id, interval_ms))
             raise
 
-    async def LeaveGroup(  # noqa: N802
+    async def LeaveGroup(
         self, request: pb.LeaveGroupRequest, _context: Context
     ) -> pb.LeaveGroupResponse:
         """See the proto."""
@@ -208,7 +206,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             ],
         )
 
-    async def CommitOffsets(  # noqa: N802
+    async def CommitOffsets(
         self, request: pb.CommitOffsetsRequest, _context: Context
     ) -> pb.CommitOffsetsResponse:
         """See the proto."""
@@ -236,7 +234,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
                 )
         return response
 
-    async def FetchOffsets(  # noqa: N802
+    async def FetchOffsets(
         self, request: pb.FetchOffsetsRequest, _context: Context
     ) -> pb.FetchOffsetsResponse:
         """See the proto."""
@@ -249,7 +247,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             offsets=[_committed(where, position) for where, position in found.items()]
         )
 
-    async def DeleteOffsets(  # noqa: N802
+    async def DeleteOffsets(
         self, request: pb.DeleteOffsetsRequest, _context: Context
     ) -> pb.DeleteOffsetsResponse:
         """See the proto."""
@@ -270,7 +268,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             ]
         )
 
-    async def ListGroups(  # noqa: N802
+    async def ListGroups(
         self, request: pb.ListGroupsRequest, _context: Context
     ) -> pb.ListGroupsResponse:
         """See the proto."""
@@ -294,7 +292,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
             ]
         )
 
-    async def DescribeGroups(  # noqa: N802
+    async def DescribeGroups(
         self, request: pb.DescribeGroupsRequest, _context: Context
     ) -> pb.DescribeGroupsResponse:
         """See the proto."""
@@ -310,7 +308,7 @@ class GrpcGroups(groups_pb2_grpc.GroupServiceServicer):
                 response.groups.add(group_id=group_id, error=to_proto(error))
         return response
 
-    async def DeleteGroups(  # noqa: N802
+    async def DeleteGroups(
         self, request: pb.DeleteGroupsRequest, _context: Context
     ) -> pb.DeleteGroupsResponse:
         """See the proto."""

@@ -40,23 +40,24 @@ class GrpcLog(log_pb2_grpc.LogServiceServicer):
         self._producer_ids = producer_ids
         self._hint = hint
 
-    async def Produce(self, request: pb.ProduceRequest, context: Context) -> pb.ProduceResponse:  # noqa: N802
+    async def Produce(self, request: pb.ProduceRequest, context: Context) -> pb.ProduceResponse:
         """One request."""
         return await self._produce.one(request, context.time_remaining())
 
-    async def StreamProduce(self, _requests: object, context: Context) -> None:  # type: ignore[override]  # noqa: N802 - the read/write form, which the stubs do not know
+    # The read/write form of a stream, which the stubs do not know.
+    async def StreamProduce(self, _requests: object, context: Context) -> None:  # type: ignore[override]
         """Many requests."""
         await self._produce.stream(context)
 
-    async def Fetch(self, request: pb.FetchRequest, context: Context) -> pb.FetchResponse:  # noqa: N802
+    async def Fetch(self, request: pb.FetchRequest, context: Context) -> pb.FetchResponse:
         """One long poll."""
         return await self._fetch.one(request, context.time_remaining())
 
-    async def StreamFetch(self, _requests: object, context: Context) -> None:  # type: ignore[override]  # noqa: N802
+    async def StreamFetch(self, _requests: object, context: Context) -> None:  # type: ignore[override]
         """Subscriptions."""
         await self._fetch.stream(context)
 
-    async def ListOffsets(  # noqa: N802
+    async def ListOffsets(
         self, request: pb.ListOffsetsRequest, _context: Context
     ) -> pb.ListOffsetsResponse:
         """For partitions led by this node."""
@@ -77,7 +78,7 @@ class GrpcLog(log_pb2_grpc.LogServiceServicer):
             )
         return response
 
-    async def InitProducerId(  # noqa: N802
+    async def InitProducerId(
         self, _request: pb.InitProducerIdRequest, context: Context
     ) -> pb.InitProducerIdResponse:
         """An id that nobody else gets."""

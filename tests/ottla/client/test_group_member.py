@@ -45,7 +45,7 @@ class Coordinator:
         """In place of the open call."""
         self.attends = None if request is None else request.member_id
 
-    async def JoinGroup(  # noqa: N802 - gRPC's name
+    async def JoinGroup(
         self, _request: pb.JoinGroupRequest, timeout: float
     ) -> pb.JoinGroupResponse:
         assert timeout > 0
@@ -53,7 +53,7 @@ class Coordinator:
         self.members.add("me")
         return pb.JoinGroupResponse(member_id="me", generation_id=1, leader_id="other")
 
-    async def SyncGroup(  # noqa: N802 - gRPC's name
+    async def SyncGroup(
         self, _request: pb.SyncGroupRequest, timeout: float
     ) -> pb.SyncGroupResponse:
         assert timeout > 0
@@ -61,7 +61,7 @@ class Coordinator:
             raise _refusal(ErrorCode.REBALANCE_IN_PROGRESS)
         return pb.SyncGroupResponse()
 
-    async def LeaveGroup(  # noqa: N802 - gRPC's name
+    async def LeaveGroup(
         self, request: pb.LeaveGroupRequest, timeout: float
     ) -> pb.LeaveGroupResponse:
         assert timeout > 0

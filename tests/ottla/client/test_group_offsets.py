@@ -26,7 +26,7 @@ class Coordinator:
         """In place of the link: the request is what the attempt would send."""
 
         class Stub:
-            async def CommitOffsets(  # noqa: N802 - gRPC's name
+            async def CommitOffsets(
                 self, request: pb.CommitOffsetsRequest, timeout: float
             ) -> pb.CommitOffsetsRequest:
                 assert timeout > 0
