@@ -20,6 +20,8 @@ from kafka.structs import TopicPartition as PythonTopicPartition
 
 SESSION_MS = 6_000
 POLL_S = 0.2
+# A join that a shorter poll gives up may leave kafka-python's member outside for good.
+PYTHON_POLL_MS = 1000
 COMMIT_EVERY = 20
 # librdkafka's serialized group metadata: a magic word, then the generation.
 GENERATION = struct.Struct("<7xi")
@@ -45,6 +47,7 @@ class Account:
         self._commits: dict[int, deque[Commit]] = defaultdict(lambda: deque(maxlen=TOLD_COMMITS))
         self.read: dict[int, set[int]] = defaultdict(set)
         self.commits = 0
+        self.committers: set[str] = set()
         self._owners: dict[tuple[int, int], str] = {}
         self._failures: list[str] = []
 
@@ -59,6 +62,7 @@ class Account:
         """
         with self._lock:
             self.commits += 1
+            self.committers.add(name)
             for partition, offset in offsets.items():
                 owner = self._owners.get((generation, partition))
                 commits = self._commits[partition]
@@ -216,7 +220,7 @@ class PythonMember(Member, ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             while not self.ending.is_set():
                 try:
-                    found = consumer.poll(timeout_ms=int(POLL_S * 1000), max_records=COMMIT_EVERY)
+                    found = consumer.poll(timeout_ms=PYTHON_POLL_MS, max_records=COMMIT_EVERY)
                 except KafkaError:
                     # It gives up when a coordinator is named that its metadata does not have any more.
                     continue

@@ -94,6 +94,7 @@ def kill_coordinators(cluster: LocalCluster, times: int) -> None:
         return all(account.known().get(each, 0) >= end for each, end in ends.items())
 
     until(all_read, "commits up to the end")
+    assert account.committers == {each.name for each in members}
     for each in members:
         each.stop()
     account.fetched(account.known(), fetch(addresses))

@@ -41,9 +41,13 @@ class Coordinator:
             raise refused
         return reply
 
-    def attend(self, request: pb.AttendRequest | None) -> None:
+    def attend(self, request: pb.AttendRequest) -> None:
         """In place of the open call."""
-        self.attends = None if request is None else request.member_id
+        self.attends = request.member_id
+
+    def end_attendance(self) -> None:
+        """In place of its end."""
+        self.attends = None
 
     async def JoinGroup(
         self, _request: pb.JoinGroupRequest, timeout: float
