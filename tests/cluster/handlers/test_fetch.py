@@ -12,7 +12,7 @@ from cluster.errors import (
     UnknownLeaderEpochError,
     UnknownTopicOrPartitionError,
 )
-from cluster.handlers.fetch import Fetched, FetchFrom, FetchHandler, Reader
+from cluster.handlers.fetch import FROM_LEADER, Fetched, FetchFrom, FetchHandler, Reader
 from cluster.handlers.offsets import OffsetsHandler, OffsetSpec
 from cluster.replication.partition import Partition
 from cluster.replication.read_replica import ReplicaBehindError
@@ -155,6 +155,33 @@ def test_an_old_epoch_is_fenced() -> None:
     """KIP-320, I7."""
     found, _ = fetch(handler(leading()), at(0, epoch=0))
     assert isinstance(found[0].error, FencedLeaderEpochError)
+
+
+def test_an_epoch_that_the_node_has_not_heard_of_is_waited_for() -> None:
+    """librdkafka rests for half a second when it is told: it knew the new leader before the leader did."""
+
+    async def run() -> None:
+        for reader in (FROM_LEADER, ANY_REPLICA):
+            partition = following(10, committed=1)
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.1, partition.follower_saw, 1)
+            loop.call_later(0.2, lead, partition, 4)
+            began_s = loop.time()
+            found = await handler(partition).fetch(
+                [at(0, epoch=4)], max_wait_s=5.0, min_bytes=1, max_bytes=100, reader=reader
+            )
+            assert (found[0].error, found[0].next_offset) == (None, 1)
+            assert loop.time() - began_s == pytest.approx(0.2)
+
+    simulate(run())
+
+
+def test_an_epoch_that_the_node_does_not_hear_of_in_time_is_told() -> None:
+    found, took_s = fetch(handler(leading()), at(0, epoch=9), wait_s=0.5)
+    assert isinstance(found[0].error, UnknownLeaderEpochError)
+    assert took_s == pytest.approx(0.5)
+    found, took_s = fetch(handler(leading()), at(0, epoch=9))
+    assert isinstance(found[0].error, UnknownLeaderEpochError)
 
 
 def test_beyond_the_log_end_is_out_of_range() -> None:
