@@ -1,7 +1,8 @@
 """Kafka's command names: `ottla kafka-topics` and the others take Kafka's options, for scripts that people have."""
 
 from ottla.cli.kafka.configs import kafka_configs
-from ottla.cli.kafka.console import kafka_console_consumer, kafka_console_producer
+from ottla.cli.kafka.console_consumer import kafka_console_consumer
+from ottla.cli.kafka.console_producer import kafka_console_producer
 from ottla.cli.kafka.groups import kafka_consumer_groups
 from ottla.cli.kafka.topics import kafka_get_offsets, kafka_topics
 

@@ -16,6 +16,8 @@ PASS_ON: dict[str, Any] = {
 }
 """For typer: everything after the name goes to `parser`."""
 IGNORED = "Taken, and without effect."
+TRUE = ("true", "1", "yes")
+"""What a property that is switched on may say."""
 FILE = "Settings, a line each: key=value."
 
 
@@ -75,6 +77,11 @@ def last_word(made: argparse.ArgumentParser, option: str, given: str, known: Seq
     if name not in known:
         made.error(f"{option} {given}: one of {', '.join(known)}")
     return name
+
+
+def unescaped(said: str) -> bytes:
+    """A separator as it is typed."""
+    return said.replace("\\t", "\t").replace("\\n", "\n").encode()
 
 
 def perform(bootstrap: str, work: Callable[[str], Coroutine[Any, Any, int]]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ottla.cli.kafka.console import formatted
+from ottla.cli.kafka.console_consumer import formatted
 from ottla.client.records import ConsumerRecord
 from ottla.local.cluster import LocalCluster
 from tests.ottla.cli.conftest import Ottla

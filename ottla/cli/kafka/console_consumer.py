@@ -1,153 +1,32 @@
-"""`ottla kafka-console-producer` and `ottla kafka-console-consumer`: lines in, lines out."""
+"""`ottla kafka-console-consumer`: lines out."""
 
 import argparse
-import asyncio
 import random
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from ottla.cli.kafka.auto_create import make_missing
 from ottla.cli.kafka.options import (
     FILE,
     IGNORED,
+    TRUE,
     last_word,
     parser,
     perform,
     properties,
     property_file,
+    unescaped,
 )
-from ottla.client.errors import BrokerError, ClientError
+from ottla.client.errors import ClientError
 from ottla.client.records import ConsumerRecord
-from storage.errors import ErrorCode
 
-if TYPE_CHECKING:
-    from ottla.client.admin import Admin
-
-TRUE = ("true", "1", "yes")
-ACKS = {"-1": "all", "all": "all", "1": "leader", "0": "none"}
-CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 RESETS = {"earliest": "earliest", "latest": "latest", "none": "error"}
-PENDING_MAX = 10_000
-READERS = ("LineMessageReader",)
 NOTHING = "NoOpMessageFormatter"
 FORMATTERS = ("DefaultMessageFormatter", NOTHING)
 DESERIALIZERS = ("StringDeserializer", "ByteArrayDeserializer", "BytesDeserializer")
-AUTO_CREATE = "auto.create.topics.enable"
-
-
-def kafka_console_producer(context: typer.Context) -> None:
-    """Kafka's ConsoleProducer."""
-    made = parser(
-        "kafka-console-producer", "Send the lines of standard input.", "--producer.config"
-    )
-    made.add_argument("--topic", required=True)
-    made.add_argument("--sync", action="store_true")
-    made.add_argument("--compression-codec", nargs="?", const="gzip", default="none")
-    made.add_argument("--request-required-acks", default="all")
-    made.add_argument("--timeout", type=float, default=1000, help="Of a batch, in milliseconds.")
-    for name in ("--property", "--reader-property"):
-        made.add_argument(name, dest="property", action="append", metavar="KEY=VALUE")
-    for name in ("--producer-property", "--command-property"):
-        made.add_argument(name, dest="producer_property", action="append", metavar="KEY=VALUE")
-    for name in (
-        *("--batch-size", "--max-block-ms", "--max-memory-bytes", "--max-partition-memory-bytes"),
-        *("--message-send-max-retries", "--metadata-expiry-ms", "--request-timeout-ms"),
-        *("--retry-backoff-ms", "--socket-buffer-size"),
-    ):
-        made.add_argument(name, help=IGNORED)
-    made.add_argument("--line-reader", default=READERS[0], help=f"{READERS[0]} is all there is.")
-    made.add_argument("--reader-config", type=property_file, metavar="FILE", help=FILE)
-    asked = made.parse_args(context.args)
-    last_word(made, "--line-reader", asked.line_reader, READERS)
-    given = properties(asked.producer_property, asked.config)
-    acks = given.get("acks", asked.request_required_acks)
-    compression = given.get("compression.type", asked.compression_codec)
-    if acks not in ACKS:
-        made.error(f"acks={acks}: one of {', '.join(ACKS)}")
-    if compression not in CODECS:
-        made.error(f"compression.type={compression}: one of {', '.join(CODECS)}")
-    settings = {"acks": ACKS[acks], "compression": compression, "max_block_s": 10.0}
-    perform(asked.bootstrap_server, lambda doors: _produce(doors, asked, settings))
-
-
-async def _produce(doors: str, asked: argparse.Namespace, settings: Any) -> int:
-    from ottla.client.producer import Producer
-
-    said = properties(asked.property, asked.reader_config)
-    await _make_missing(doors, asked.topic)
-    async with Producer(doors, **settings) as producer:
-        pending: list[Any] = []
-        while line := await asyncio.to_thread(sys.stdin.buffer.readline):
-            key, value, headers = _parsed(line.rstrip(b"\r\n"), said)
-            pending.append(await producer.send(asked.topic, value, key=key, headers=headers))
-            if asked.sync or len(pending) >= PENDING_MAX:
-                await _all(pending)
-        await _all(pending)
-    return 0
-
-
-async def _make_missing(doors: str, topic: str) -> None:
-    """Kafka's tools make a topic by asking for it, as `auto.create.topics.enable` says; the gRPC door never does."""
-    from ottla.client.admin import Admin
-    from ottla.v1 import admin_pb2 as pb
-
-    async with Admin(doors) as admin:
-        if await _is_there(admin, topic):
-            return
-        cluster = await admin.configs(pb.ConfigResource(type=pb.RESOURCE_TYPE_BROKER))
-        if any(each.name == AUTO_CREATE and each.value == "true" for each in cluster):
-            try:
-                await admin.create_topic(topic)
-            except BrokerError as error:
-                if error.code != ErrorCode.TOPIC_ALREADY_EXISTS:
-                    raise
-
-
-async def _is_there(admin: "Admin", topic: str) -> bool:
-    try:
-        await admin.topics([topic])
-    except BrokerError as error:
-        if error.code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
-            raise
-        return False
-    return True
-
-
-async def _all(pending: list[Any]) -> None:
-    for each in pending:
-        await each
-    pending.clear()
-
-
-def _parsed(
-    line: bytes, said: dict[str, str]
-) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]:
-    """[headers\\t][key\\t]value, as far as asked for."""
-    headers: list[tuple[str, bytes | None]] = []
-    if said.get("parse.headers") in TRUE:
-        found, line = _cut(line, said.get("headers.delimiter", "\\t"), "headers")
-        for each in found.split(said.get("headers.separator", ",").encode()):
-            name, _, text = each.partition(said.get("headers.key.separator", ":").encode())
-            headers.append((name.decode(), text))
-    key: bytes | None = None
-    if said.get("parse.key") in TRUE:
-        key, line = _cut(line, said.get("key.separator", "\\t"), "key")
-    nothing = said.get("null.marker")
-    marker = None if nothing is None else nothing.encode()
-    return (None if key == marker else key), (None if line == marker else line), headers
-
-
-def _cut(line: bytes, separator: str, what: str) -> tuple[bytes, bytes]:
-    head, found, rest = line.partition(_text(separator))
-    if not found:
-        raise ClientError(f"no {what} found in {line[:60].decode(errors='replace')!r}")
-    return head, rest
-
-
-def _text(said: str) -> bytes:
-    return said.replace("\\t", "\t").replace("\\n", "\n").encode()
 
 
 def kafka_console_consumer(context: typer.Context) -> None:
@@ -217,7 +96,7 @@ async def _consume(doors: str, asked: argparse.Namespace, settings: Any) -> int:
     from ottla.client.consumer import Consumer
 
     if asked.topic is not None and asked.allows_new:
-        await _make_missing(doors, asked.topic)
+        await make_missing(doors, asked.topic)
     count = 0
     try:
         async with Consumer(doors, **settings) as consumer:
@@ -263,7 +142,7 @@ def formatted(record: ConsumerRecord, said: dict[str, str]) -> bytes:
         return said.get(name, default) in TRUE
 
     null = said.get("null.literal", "null").encode()
-    between = _text(said.get("key.separator", "\\t"))
+    between = unescaped(said.get("key.separator", "\\t"))
     parts: list[bytes] = []
     if on("print.timestamp"):
         parts.append(b"CreateTime:%d" % record.timestamp_ms)
@@ -276,10 +155,10 @@ def formatted(record: ConsumerRecord, said: dict[str, str]) -> bytes:
             key.encode() + b":" + (null if value is None else value)
             for key, value in record.headers
         ]
-        separator = _text(said.get("headers.separator", ","))
+        separator = unescaped(said.get("headers.separator", ","))
         parts.append(separator.join(headers) if headers else b"NO_HEADERS")
     if on("print.key"):
         parts.append(null if record.key is None else record.key)
     if on("print.value", "true"):
         parts.append(null if record.value is None else record.value)
-    return between.join(parts) + _text(said.get("line.separator", "\\n"))
+    return between.join(parts) + unescaped(said.get("line.separator", "\\n"))
