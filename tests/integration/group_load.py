@@ -216,6 +216,8 @@ class PythonMember(Member, ConsumerRebalanceListener):  # type: ignore[misc]
             auto_offset_reset="earliest",
             enable_auto_commit=False,
         )
+        # A subscribe while its first Metadata request is under way is overlooked for five minutes.
+        consumer.partitions_for_topic(self.topic)
         consumer.subscribe([self.topic], listener=self)
         try:
             while not self.ending.is_set():

@@ -158,7 +158,7 @@ class KafkaPythonMember:
         consumer = KafkaConsumer(self._topic, **self._settings)
         try:
             while not stop.is_set():
-                found = consumer.poll(timeout_ms=100)
+                found = consumer.poll(timeout_ms=1000)
                 self.partitions = {each.partition for each in consumer.assignment()}
                 for where, records in found.items():
                     self.read += [(where.partition, each.offset) for each in records]

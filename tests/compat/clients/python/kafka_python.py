@@ -77,6 +77,14 @@ class Program:
             **settings,
         )
 
+    @staticmethod
+    def subscribe(consumer: KafkaConsumer, topic: str) -> None:
+        """kafka-python 3.0.12 overlooks for five minutes what is subscribed while its first Metadata request is under
+        way, and a leader that joins before it knows the topic gives nobody anything: it is asked first.
+        """
+        assert consumer.partitions_for_topic(topic)
+        consumer.subscribe([topic])
+
     def read(self, consumer: KafkaConsumer, count: int) -> list[Any]:
         found: list[Any] = []
         deadline_s = time.monotonic() + LIMIT_S
@@ -135,7 +143,7 @@ class Program:
         def go_on(offset: int, commit: Callable[[KafkaConsumer], None]) -> None:
             consumer = self.consumer(group)
             try:
-                consumer.subscribe([topic])
+                self.subscribe(consumer, topic)
                 same(
                     [each.value for each in self.read(consumer, 10)], expected[offset : offset + 10]
                 )
@@ -207,7 +215,7 @@ class Program:
         topic, group = self.topic("groups"), f"{self.run}-groups"
         self.send(topic, records(10))
         consumer = self.consumer(group)
-        consumer.subscribe([topic])
+        self.subscribe(consumer, topic)
         self.read(consumer, 10)
         consumer.commit()
         same(group in {each["group_id"] for each in self.admin.list_groups()}, True, "listed")
@@ -280,10 +288,7 @@ class Member:
         self._consumer = program.consumer(
             group, session_timeout_ms=6000, heartbeat_interval_ms=300, metadata_max_age_ms=1000
         )
-        self._consumer.subscribe([topic])
-        # A leader of kafka-python 3.0.12 that joins before it knows the topic gives nobody anything, and if the
-        # metadata come between that and the end of its join, never joins again.
-        assert self._consumer.partitions_for_topic(topic)
+        program.subscribe(self._consumer, topic)
         self._leaves = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
