@@ -67,8 +67,8 @@ def property_file(path: str) -> dict[str, str]:
         lines = [each.strip() for each in Path(path).read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(f"{path} cannot be read: {error}") from error
-    cut = (each.partition("=") for each in lines if each and each[0] not in "#!")
-    return {key.strip(): value.strip() for key, _, value in cut}
+    said = properties([each for each in lines if each and each[0] not in "#!"])
+    return {key.strip(): value.strip() for key, value in said.items()}
 
 
 def last_word(made: argparse.ArgumentParser, option: str, given: str, known: Sequence[str]) -> str:
